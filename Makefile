@@ -1,0 +1,78 @@
+# Needs Python 3.11 or newer and nothing else; uses uv where it is there. Everything that is
+# installed goes into .venv. Written for make 3.81 (macOS) and newer.
+
+VENV := .venv
+BIN  := $(VENV)/bin
+PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# A pytest or demo option for once: make test PYTEST_ARGS="-k relu -x"
+PYTEST_ARGS ?=
+DEMO_ARGS ?=
+
+.PHONY: help demo up lint test test-all format clean
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+help: ## Explain each target (this)
+	@echo "usage: make TARGET"; echo
+	@sed -n 's/^\([a-z-][a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
+
+demo: $(VENV)/.all ## Classify real digits with three parties and a gateway on this machine (under a minute once installed)
+	@$(BIN)/libmpc demo $(DEMO_ARGS)
+
+up: $(VENV)/.all ## A local deployment in ./run, until Ctrl-C
+	@$(BIN)/libmpc up --dir run
+
+lint: $(VENV)/.dev ## Style, types and import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint ## lint, and all tests that are not slow (a few minutes)
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+test-all: lint ## lint, and all tests, the slow ones too
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+format: $(VENV)/.dev ## Sort imports, mend what ruff can mend, and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## Remove .venv, caches and built packages; never a deployment's keys
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find libmpc services tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# One install after the other into one environment; a stamp is made only when all went well.
+
+$(VENV)/.made:
+	@if command -v uv >/dev/null 2>&1 && uv venv --quiet --clear --seed --python '>=3.11' $(VENV) 2>/dev/null; then \
+	    touch $@; exit 0; \
+	fi; \
+	for python in python3.13 python3.12 python3.14 python3.11 python3 python; do \
+	    if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+	        echo "Making $(VENV) with $$($$python --version 2>&1)"; \
+	        $$python -m venv --clear $(VENV) && touch $@ && exit 0; \
+	    fi; \
+	done; \
+	echo "error: no Python 3.11 or newer with its venv module was found." >&2; \
+	echo "Install one (https://www.python.org/downloads/; Debian and Ubuntu: apt install python3 python3-venv) or uv," >&2; \
+	echo "and run make again." >&2; \
+	exit 1
+
+$(VENV)/.all: $(VENV)/.made pyproject.toml
+	@echo "Installing libmpc and what it needs into $(VENV) (about a minute, once)"
+	@$(call install,.[all])
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.made pyproject.toml
+	@echo "Installing libmpc and the developer tools into $(VENV) (about a minute, once)"
+	@$(call install,.[all$(comma)dev])
+	@touch $@ $(VENV)/.all
+
+# uv is quicker, but does not read pip's configuration: where it fails, pip has the last word.
+comma := ,
+define install
+if command -v uv >/dev/null 2>&1 && uv pip install --quiet --python $(BIN)/python -e '$(1)' 2>/dev/null; then :; else \
+    $(PIP) -e '$(1)'; \
+fi
+endef

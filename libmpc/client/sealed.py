@@ -1,0 +1,133 @@
+"""One query as it leaves and comes back: two sealed shares out, two sealed shares in.
+
+1. x = x0 + x1: party 0 is sent a fresh 32-byte seed that expands to x0, party 1 the packed x - x0.
+2. Both envelopes hold the same secret tag and the public half of a fresh reply key.
+3. Each evaluator seals (run digest, its share of y) to the reply key; y = y0 + y1 at scale 2^32.
+"""
+
+from __future__ import annotations
+
+import hmac
+import math
+import secrets
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from libmpc import fixedpoint
+from libmpc.client.card import ModelCard
+from libmpc.errors import IntegrityError
+from libmpc.ring.packing import pack, unpack
+from libmpc.sealing.errors import SealError
+from libmpc.sealing.open import ReplyKey
+from libmpc.sealing.seal import OVERHEAD, seal
+from libmpc.shares import AdditiveShare, new_seed, reconstruct, split_with_seed
+from libmpc.wire.envelope import (
+    DIGEST_BYTES,
+    TAG_BYTES,
+    VALUE_BYTES,
+    Kind,
+    QueryPlaintext,
+    ReplyPlaintext,
+)
+from libmpc.wire.errors import WireError
+from libmpc.wire.headers import QueryHeader, query_info, reply_info
+from libmpc.wire.lifetime import to_millis
+
+LIFETIME_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class SealedQuery:
+    """A query that can be sent once, and what is needed to open the answers.
+
+    Attributes:
+        envelopes: for party 0 and party 1.
+        output_shape: of the answer, batch first.
+    """
+
+    deployment: bytes = field(repr=False)
+    header: QueryHeader
+    envelopes: tuple[bytes, bytes] = field(repr=False)
+    output_shape: tuple[int, ...]
+    _reply_key: ReplyKey = field(repr=False)
+
+    @property
+    def reply_bytes(self) -> int:
+        """How long each sealed reply must be."""
+        return OVERHEAD + DIGEST_BYTES + VALUE_BYTES * math.prod(self.output_shape)
+
+    def open(self, reply0: bytes, reply1: bytes) -> NDArray[np.float64]:
+        """Open both replies and put the answer together.
+
+        Returns:
+            The logits, ``output_shape``.
+
+        Raises:
+            IntegrityError: a reply is not for this query, was changed or cut off, or the two
+                evaluators answer from different computations.
+        """
+        first, second = self._open(0, reply0), self._open(1, reply1)
+        # SECURITY: shares of different runs add up to noise at best. The digest covers the bundle,
+        # the model, and this query's number and secret tag at each evaluator.
+        if not hmac.compare_digest(first.run_digest, second.run_digest):
+            raise IntegrityError(
+                "the two evaluators answered from different computations, so there is no answer; "
+                "if it happens again, tell both parties' operators"
+            )
+        count = math.prod(self.output_shape)
+        y0, y1 = (AdditiveShare(unpack(reply.share, count)) for reply in (first, second))
+        logits = fixedpoint.decode(reconstruct(y0, y1), fixedpoint.PRODUCT_BITS)
+        return logits.reshape(self.output_shape)
+
+    def _open(self, party: int, reply: bytes) -> ReplyPlaintext:
+        info = reply_info(self.deployment, self.header.model, party, self.header.number)
+        try:
+            opened = self._reply_key.open(info, reply)
+            return ReplyPlaintext.parse(opened, math.prod(self.output_shape))
+        except (SealError, WireError):
+            raise IntegrityError(
+                f"party {party}'s answer cannot be opened: it is for another query, or was "
+                "changed or cut off on its way"
+            ) from None
+
+
+def seal_query(
+    deployment: bytes, card: ModelCard, encoded: NDArray[np.uint64], now: float
+) -> SealedQuery:
+    """Share and seal an encoded batch. Everything random in it is fresh at each call.
+
+    Args:
+        deployment: the deployment's id.
+        encoded: (batch, *input_shape) at scale 2^16, modulo 2^48.
+        now: Unix seconds; the envelopes expire five minutes later.
+
+    Raises:
+        IntegrityError: a key cannot be sealed to.
+    """
+    keys = card.keys[0], card.keys[1]
+    expires = min(to_millis(now) + LIFETIME_SECONDS * 1000, *(key.not_after_ms for key in keys))
+    header = QueryHeader(
+        model=card.descriptor.model,
+        number=secrets.token_hex(16),
+        expires_ms=expires,
+        shape=encoded.shape,
+        key_ids=(keys[0].key_id, keys[1].key_id),
+    )
+    # SECURITY: a new seed and a new reply key for every sealing, retries included: two sealings of
+    # one input under one seed would differ in nothing that hides it.
+    seed, reply_key = new_seed(), ReplyKey.generate()
+    difference, _ = split_with_seed(encoded, seed)
+    payloads = ((Kind.SEED, seed), (Kind.PACKED, pack(difference.values)))
+    tag = secrets.token_bytes(TAG_BYTES)
+    envelopes = []
+    for party, (kind, payload) in enumerate(payloads):
+        plain = QueryPlaintext(tag, reply_key.public, kind, payload).encode()
+        info = query_info(deployment, header, party)
+        try:
+            envelopes.append(seal(bytes.fromhex(keys[party].public_key), info, plain))
+        except SealError as error:
+            raise IntegrityError(f"party {party}'s key cannot be used: {error}") from None
+    output_shape = (encoded.shape[0], *card.descriptor.output_shape)
+    return SealedQuery(deployment, header, (envelopes[0], envelopes[1]), output_shape, reply_key)

@@ -1,0 +1,221 @@
+"""How a deployment begins: each party makes its keys, and somebody puts the public halves together.
+
+Nothing here overwrites a key: a second run over the same directory is refused.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
+from pydantic import TypeAdapter as _TypeAdapter
+
+from libmpc.credentials import FILE_NAME, Credential
+from libmpc.deployment import (
+    Authorities,
+    Deployment,
+    GatewayEntry,
+    PartyEntry,
+    SigningPublic,
+    StaticPublic,
+    Url,
+    check_url,
+)
+from libmpc.errors import ConfigError
+from libmpc.identity.files import (
+    new_directory,
+    private_directory,
+    read_public,
+    refuse_existing,
+    write_private,
+    write_public,
+)
+from libmpc.identity.keys import GatewayIdentity, PartyIdentity
+from libmpc.identity.signing import SigningKey
+from libmpc.identity.tls import CA_CERTIFICATE, hosts_of, make_tls
+from libmpc.identity.token import new_token, token_sha256
+from libmpc.identity.yamlfile import dump, read_model
+from libmpc.wire.document import describe
+from libmpc.wire.fields import Name, Party, Version
+
+DEPLOYMENT_FILE = "deployment.yaml"
+PARTY_FILE = "party.yaml"
+GATEWAY_FILE = "gateway.yaml"
+HEALTH_PORT = 8081
+DEFAULT_PORT = 8443
+
+
+class PartyPublic(BaseModel):
+    """What a party's operator hands to whoever joins the three: nothing in it is secret."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+    version: Version = 1
+    index: Party
+    url: Url
+    static_key: StaticPublic
+    signing_key: SigningPublic
+    tls_ca: Authorities
+
+
+def make_party(
+    index: int,
+    url: str,
+    directory: Path,
+    *,
+    hosts: Sequence[str] = (),
+    listen: str = "0.0.0.0",
+    health_port: int = HEALTH_PORT,
+) -> Path:
+    """Make a party's keys, ``party.yaml`` and public file; returns the public file's path.
+
+    Args:
+        index: 0, 1 or 2.
+        url: where gateways and the other parties will reach it.
+        hosts: further names or addresses for its certificate.
+        listen: the address that it binds.
+        health_port: of the internal port for probes and metrics.
+
+    Raises:
+        ConfigError: an argument is not valid, or the directory has keys already.
+    """
+    if index not in (0, 1, 2):
+        raise ConfigError(f"there is no party {index}; parties are 0, 1 and 2")
+    host, port = _address(url)
+    refuse_existing(directory / "keys")
+    identity = PartyIdentity.generate()
+    with new_directory(directory / "keys") as keys:
+        identity.save(keys)
+        make_tls(keys, f"libmpc party {index}", hosts_of(host, hosts), _now())
+    private_directory(directory / "data")
+    settings = {"index": index, **_common(listen, port)}
+    write_public(
+        directory / PARTY_FILE,
+        dump({**settings, "health_host": listen, "health_port": health_port}),
+    )
+    public = PartyPublic(
+        index=index,
+        url=url,
+        static_key=identity.static_public,
+        signing_key=identity.signing.public,
+        tls_ca=_text(directory / "keys" / CA_CERTIFICATE),
+    )
+    path = directory / f"party{index}.public.yaml"
+    comment = f"Public: give this file to whoever runs 'libmpc init --join'. Party {index}."
+    write_public(path, dump(public.model_dump(mode="json"), comment))
+    return path
+
+
+def join(
+    public_files: Sequence[Path],
+    gateway_url: str,
+    directory: Path,
+    name: str,
+    *,
+    hosts: Sequence[str] = (),
+    listen: str = "0.0.0.0",
+) -> Deployment:
+    """Make ``deployment.yaml`` out of three public files, with a gateway and an owner.
+
+    Writes into ``directory``: ``deployment.yaml`` (for everybody), ``credentials.yaml`` (the
+    owner's, secret) and ``gateway/`` (keys and ``gateway.yaml``). Each party's operator then puts
+    a copy of ``deployment.yaml`` beside its ``party.yaml``.
+
+    Raises:
+        ConfigError: a file or an argument is not valid, two parties are one, or the directory has
+            a deployment already.
+    """
+    deployment = join_except_file(public_files, gateway_url, directory, name, hosts, listen)
+    deployment.write(directory / DEPLOYMENT_FILE, "Public. Get it by a way that you trust.")
+    return deployment
+
+
+def join_except_file(
+    public_files: Sequence[Path],
+    gateway_url: str,
+    directory: Path,
+    name: str,
+    hosts: Sequence[str],
+    listen: str,
+    comment: str = "",
+) -> Deployment:
+    """All of ``join`` but the deployment file for clients."""
+    parties = [read_model(Path(p), PartyPublic, "a party's public file") for p in public_files]
+    parties.sort(key=lambda party: party.index)
+    if [party.index for party in parties] != [0, 1, 2]:
+        raise ConfigError("the public files of party 0, party 1 and party 2 are needed, each once")
+    host, port = _address(gateway_url)
+    for path in (DEPLOYMENT_FILE, FILE_NAME, "gateway/keys"):
+        refuse_existing(directory / path)
+    _check_name(name)
+    gateway, owner, token = GatewayIdentity.generate(), SigningKey.generate(), new_token()
+    entries = [p.model_dump(exclude={"version", "tls_ca"}) for p in parties]
+    home = directory / "gateway"
+    with new_directory(home / "keys") as keys:
+        gateway.save(keys)
+        make_tls(keys, "libmpc gateway", hosts_of(host, hosts), _now())
+        try:
+            first, second, third = (PartyEntry(**entry) for entry in entries)
+            deployment = Deployment(
+                name=name,
+                parties=(first, second, third),
+                gateways=(GatewayEntry(url=gateway_url, static_key=gateway.static_public),),
+                owners=(owner.public.hex(),),
+                tls_ca="".join([*(p.tls_ca for p in parties), _text(keys / CA_CERTIFICATE)]),
+                credentials=FILE_NAME,
+            )
+        except ValidationError as error:
+            raise ConfigError(f"the files do not fit together: {describe(error)}") from None
+    credential = Credential(
+        deployment=deployment.id.hex(),
+        owner_key=SecretStr(_secret(owner)),
+        token=SecretStr(token),
+    )
+    credential.write(directory / FILE_NAME)
+    private_directory(home / "data")
+    settings = {**_common(listen, port), "token_sha256": token_sha256(token)}
+    write_private(home / GATEWAY_FILE, dump(settings, comment))
+    deployment.write(home / DEPLOYMENT_FILE, comment)
+    return deployment
+
+
+def _common(listen: str, port: int) -> dict[str, Any]:
+    """Settings that parties and gateways share; paths are relative to the file they are in."""
+    return {
+        "deployment": DEPLOYMENT_FILE,
+        "keys": "keys",
+        "data": "data",
+        "host": listen,
+        "port": port,
+    }
+
+
+def _address(url: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(check_url(url))
+    except ValueError as error:
+        raise ConfigError(f"{url}: {error}") from None
+    return parts.hostname or "", parts.port or DEFAULT_PORT
+
+
+def _check_name(name: str) -> None:
+    try:
+        _TypeAdapter(Name).validate_python(name)
+    except ValidationError as error:
+        raise ConfigError(f"the deployment's name: {describe(error)}") from None
+
+
+def _secret(key: SigningKey) -> str:
+    return key.private.private_bytes_raw().hex()
+
+
+def _text(path: Path) -> str:
+    return read_public(path, "a certificate").decode()
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC).replace(microsecond=0)

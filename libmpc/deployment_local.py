@@ -1,0 +1,129 @@
+"""Three parties and a gateway on one machine: for trying out, since there one operator sees all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from libmpc.deployment import Deployment
+from libmpc.deployment_init import (
+    DEPLOYMENT_FILE,
+    GATEWAY_FILE,
+    PARTY_FILE,
+    join_except_file,
+    make_party,
+)
+from libmpc.errors import ConfigError
+from libmpc.identity.files import private_directory, refuse_existing, write_private, write_public
+from libmpc.identity.yamlfile import dump, read_mapping
+
+COMMENT = (
+    "FOR TRYING OUT ONLY: all three parties were made on one machine, so whoever controls it\n"
+    "can read every weight, input and output. Real parties run 'libmpc init --index N' each."
+)
+
+
+@dataclass(frozen=True)
+class LocalPorts:
+    """The ports of a deployment on one machine."""
+
+    parties: tuple[int, int, int]
+    health: tuple[int, int, int]
+    gateway: int
+
+
+def make_all(
+    directory: Path,
+    ports: LocalPorts,
+    *,
+    name: str = "local",
+    host: str = "127.0.0.1",
+    publish: bool = True,
+) -> Deployment:
+    """Make everything in ``party0`` to ``party2`` and ``gateway`` below a directory.
+
+    Each service has its own copy of the deployment file, as on a machine of its own.
+
+    Args:
+        publish: also write ``deployment.yaml`` into the directory itself; otherwise call
+            ``publish_all`` once queries can be answered.
+
+    Raises:
+        ConfigError: an argument is not valid, or the directory has a deployment already.
+    """
+    private_directory(directory)
+    for part in ("party0", "party1", "party2", "gateway", DEPLOYMENT_FILE):
+        refuse_existing(directory / part)
+    files = [
+        make_party(
+            index,
+            _url(host, ports.parties[index]),
+            directory / f"party{index}",
+            listen=host,
+            health_port=ports.health[index],
+        )
+        for index in range(3)
+    ]
+    gateway_url = _url(host, ports.gateway)
+    join_except_file(files, gateway_url, directory, name, (), host, COMMENT)
+    return move_all(directory, ports, host=host, publish=publish)
+
+
+def is_made(directory: Path) -> bool:
+    """Whether ``make_all`` has been here, so that ``move_all`` is the one to call."""
+    return (directory / "gateway" / DEPLOYMENT_FILE).exists()
+
+
+def move_all(
+    directory: Path, ports: LocalPorts, *, host: str = "127.0.0.1", publish: bool = True
+) -> Deployment:
+    """Give what ``make_all`` has made other ports; keys, models and the deployment's id stay.
+
+    Raises:
+        ConfigError: a file is missing or not valid.
+    """
+    home = directory / "gateway"
+    deployment = Deployment.from_file(home / DEPLOYMENT_FILE)
+    parties = tuple(
+        entry.model_copy(update={"url": _url(host, port)})
+        for entry, port in zip(deployment.parties, ports.parties, strict=True)
+    )
+    if len(deployment.gateways) != 1:
+        raise ConfigError(f"{home / DEPLOYMENT_FILE} has more than the gateway of this machine")
+    (gateway,) = deployment.gateways
+    gateways = (gateway.model_copy(update={"url": _url(host, ports.gateway)}),)
+    moved = Deployment.model_validate(
+        {**dict(deployment), "parties": parties, "gateways": gateways}
+    )
+    for index in range(3):
+        part = directory / f"party{index}"
+        changes = {"port": ports.parties[index], "health_port": ports.health[index]}
+        content = _changed(part / PARTY_FILE, {"host": host, "health_host": host, **changes})
+        write_public(part / PARTY_FILE, content)
+        moved.write(part / DEPLOYMENT_FILE, COMMENT)
+    content = _changed(home / GATEWAY_FILE, {"host": host, "port": ports.gateway})
+    write_private(home / GATEWAY_FILE, content)
+    moved.write(home / DEPLOYMENT_FILE, COMMENT)
+    if publish:
+        publish_all(directory)
+    return moved
+
+
+def publish_all(directory: Path) -> Path:
+    """Put ``deployment.yaml`` for clients into place, by rename, and return its path.
+
+    Raises:
+        ConfigError: the directory has no deployment.
+    """
+    path = directory / DEPLOYMENT_FILE
+    Deployment.from_file(directory / "gateway" / DEPLOYMENT_FILE).write(path, COMMENT)
+    return path
+
+
+def _changed(path: Path, changes: dict[str, Any]) -> bytes:
+    return dump({**read_mapping(path, "a service's settings"), **changes}, COMMENT)
+
+
+def _url(host: str, port: int) -> str:
+    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"

@@ -1,0 +1,1 @@
+"""The model as data: importers, folding into a plan, range analysis, the plaintext reference."""

@@ -1,0 +1,35 @@
+"""Sealed links between services: Noise KK handshake, AEAD records, heartbeats, explicit end.
+
+Works over any ``ByteStream``; HTTP/2 is in services/.
+"""
+
+from libmpc.link.errors import LinkEndedError, LinkError
+from libmpc.link.handshake import accept, connect
+from libmpc.link.hello import GATEWAY, Hello, LocalIdentity, RemoteIdentity, WireVersions
+from libmpc.link.inbox import Inbox
+from libmpc.link.memory import MemoryStream, memory_pair
+from libmpc.link.records import Message
+from libmpc.link.session import MAX_KIND, Link, LinkSettings, Traffic
+from libmpc.link.stream import Buffer, ByteStream
+
+__all__ = [
+    "GATEWAY",
+    "MAX_KIND",
+    "Buffer",
+    "ByteStream",
+    "Hello",
+    "Inbox",
+    "Link",
+    "LinkEndedError",
+    "LinkError",
+    "LinkSettings",
+    "LocalIdentity",
+    "MemoryStream",
+    "Message",
+    "RemoteIdentity",
+    "Traffic",
+    "WireVersions",
+    "accept",
+    "connect",
+    "memory_pair",
+]

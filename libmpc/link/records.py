@@ -1,0 +1,168 @@
+"""Messages as sealed records.
+
+A message is a 16-byte header (kind u8, 3 zero bytes, step u32, bundle u64) and a payload. It is
+cut into records of at most 1 MiB on the stream, all full but the last. Record::
+
+    last u1, length u31 | AES-256-GCM(key of this direction, nonce = number of the record,
+                                      associated data = the four bytes before)
+
+Numbers start at 0 and are never sent: a record that was dropped, repeated or moved has a wrong
+tag.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Generator
+from dataclasses import dataclass, field
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from libmpc.link.errors import LinkError
+from libmpc.link.noise import TAG_BYTES, nonce_bytes
+from libmpc.link.stream import Buffer
+
+_WIRE_RECORD_BYTES = 1 << 20  # with length and tag: then a record is one HTTP/2 frame
+MAX_RECORD_BYTES = _WIRE_RECORD_BYTES - 4 - TAG_BYTES
+HEADER_BYTES = 16
+_HEADER = struct.Struct(">BxxxIQ")
+_LENGTH = struct.Struct(">I")
+_LAST = 1 << 31
+_MAX_RECORDS = 1 << 40
+INVALID = "the link broke: an invalid record arrived"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message. ``payload`` is valid for as long as somebody holds it."""
+
+    kind: int
+    bundle: int
+    step: int
+    # SECURITY: payloads are masked values or sealed ones, which no log may show.
+    payload: Buffer = field(repr=False)
+
+
+def _invalid(reason: str) -> LinkError:
+    # SECURITY: one constant text for everything that may be wrong with a record.
+    return LinkError(INVALID, reason=reason)
+
+
+class Sealer:
+    """Turns messages into records, in the order of the calls."""
+
+    def __init__(self, key: bytes) -> None:
+        self._aead = AESGCM(key)
+        self._number = 0
+
+    def seal(self, kind: int, bundle: int, step: int, buffers: tuple[Buffer, ...]) -> list[Buffer]:
+        """The records of one message whose payload is ``buffers``, joined."""
+        message = memoryview(b"".join((_HEADER.pack(kind, step, bundle), *buffers)))
+        if len(message) <= MAX_RECORD_BYTES:
+            return [self._record(message, _LAST)]
+        starts = range(0, len(message), MAX_RECORD_BYTES)
+        return [
+            self._record(message[s : s + MAX_RECORD_BYTES], _LAST if s == starts[-1] else 0)
+            for s in starts
+        ]
+
+    def _record(self, plaintext: memoryview, last: int) -> bytearray:
+        size = len(plaintext) + TAG_BYTES
+        record = bytearray(_LENGTH.size + size)
+        _LENGTH.pack_into(record, 0, last | size)
+        # SECURITY: the number goes up before the key is used; no two records share a nonce.
+        number = self._number
+        self._number += 1
+        if number >= _MAX_RECORDS:
+            raise _invalid("the key of this direction is used up")
+        associated = bytes(record[: _LENGTH.size])
+        with memoryview(record) as view:
+            body = view[_LENGTH.size :]
+            self._aead.encrypt_into(nonce_bytes(number), plaintext, associated, body)
+        return record
+
+
+class Opener:
+    """Turns the bytes of a stream back into messages.
+
+    Args:
+        key: the key of this direction.
+        max_message: the longest payload that is accepted, in bytes.
+    """
+
+    def __init__(self, key: bytes, max_message: int) -> None:
+        self._aead = AESGCM(key)
+        self._number = 0
+        self._max_message = max_message
+        self._pending = bytearray()
+        self._parts: list[Buffer] = []
+        self._size = 0
+
+    def feed(self, chunk: Buffer) -> Generator[Message, None, None]:
+        """The messages that ``chunk`` completes.
+
+        Raises:
+            LinkError: anything is wrong with a record; the link is of no use any more.
+        """
+        if self._pending:
+            self._pending += chunk
+            chunk = self._pending
+        position, end = 0, len(chunk)
+        view = memoryview(chunk)
+        try:
+            while end - position >= _LENGTH.size:
+                (head,) = _LENGTH.unpack_from(view, position)
+                size = head & ~_LAST
+                self._check_size(size, bool(head & _LAST))
+                stop = position + _LENGTH.size + size
+                if stop > end:
+                    break
+                record = view[position:stop]
+                position = stop
+                message = self._open(record, bool(head & _LAST))
+                if message is not None:
+                    yield message
+        finally:
+            if position or not self._pending:
+                self._pending = bytearray(view[position:])
+            view.release()
+
+    def _check_size(self, size: int, last: bool) -> None:
+        # Before anything is buffered: a peer cannot make us hold more than one record of garbage.
+        if size > MAX_RECORD_BYTES + TAG_BYTES or size < TAG_BYTES:
+            raise _invalid("record of a wrong length")
+        if not last and size != MAX_RECORD_BYTES + TAG_BYTES:
+            raise _invalid("short record within a message")
+        if self._size + size - TAG_BYTES > self._max_message + HEADER_BYTES:
+            raise _invalid("message longer than allowed")
+
+    def _open(self, record: memoryview, last: bool) -> Message | None:
+        head, body = record[: _LENGTH.size], record[_LENGTH.size :]
+        number = self._number
+        self._number += 1
+        try:
+            plaintext = self._aead.decrypt(nonce_bytes(number), body, bytes(head))
+        except InvalidTag:
+            raise _invalid(f"record {number} has a wrong tag") from None
+        finally:
+            head.release()
+            body.release()
+            record.release()
+        if last and not self._parts:
+            return self._message(plaintext)
+        self._parts.append(plaintext)
+        self._size += len(plaintext)
+        if not last:
+            return None
+        whole = b"".join(self._parts)
+        self._parts.clear()
+        self._size = 0
+        return self._message(whole)
+
+    @staticmethod
+    def _message(plaintext: bytes) -> Message:
+        if len(plaintext) < HEADER_BYTES:
+            raise _invalid("message without a header")
+        kind, step, bundle = _HEADER.unpack_from(plaintext)
+        return Message(kind, bundle, step, memoryview(plaintext)[HEADER_BYTES:])

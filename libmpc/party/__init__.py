@@ -1,0 +1,1 @@
+"""One compute party: models, epochs, bundles, runs and replies, without a network of its own."""

@@ -1,0 +1,197 @@
+"""What both evaluators do within one epoch: keep a pool, run, abort, and let results leave.
+
+``Leader`` (party 0) and ``Follower`` (party 1) build on this. An evaluator is made when an epoch
+begins and closed when it ends; nothing of it survives into the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from libmpc.errors import LibmpcError
+from libmpc.party.catalog import Catalog, Entry
+from libmpc.party.keys import CORRELATED, LEAVING, bundle_stream
+from libmpc.party.messages import BundleHeader, Kind, RunAbort, RunHeader
+from libmpc.party.pool import BundlePool
+from libmpc.party.queries import Query
+from libmpc.party.run import ENDED, Part, Run, RunAborted, stack, unavailable
+from libmpc.prg import Stream
+from libmpc.protocol import EvaluatorWeights
+from libmpc.runtime import PreparedBundle, evaluate, prepare
+from libmpc.wire.errors import WireError
+
+log = logging.getLogger(__name__)
+
+Send = Callable[..., Awaitable[None]]  # (kind, bundle, step, *buffers)
+
+
+@dataclass(frozen=True)
+class EpochSecrets:
+    """What an evaluator's streams come from within one epoch."""
+
+    epoch: bytes
+    correlated: bytes = field(repr=False)  # shared with the dealer
+    leaving: bytes = field(repr=False)  # shared with the other evaluator
+
+
+class Evaluator:
+    """One evaluator within one epoch.
+
+    Args:
+        index: 0 or 1.
+        secrets: the epoch and its secrets.
+        catalog: the stored models.
+        peer: sends to the other evaluator.
+        release: lets a complete query's reply leave.
+        executor: where bundles are prepared.
+        round_timeout: seconds to wait for one frame of the peer.
+    """
+
+    def __init__(
+        self,
+        *,
+        index: int,
+        secrets: EpochSecrets,
+        catalog: Catalog,
+        peer: Send,
+        release: Callable[[Query], None],
+        executor: Executor,
+        round_timeout: float,
+    ) -> None:
+        self.index = index
+        self.pool = BundlePool(executor)
+        self._secrets = secrets
+        self._catalog = catalog
+        self._peer = peer
+        self._release = release
+        self._round_timeout = round_timeout
+        self._runs: dict[int, Run] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def close(self) -> None:
+        """The epoch has ended: every run and every bundle with it."""
+        for run in list(self._runs.values()):
+            run.abort(RunAborted())
+        for task in self._tasks:
+            task.cancel()
+        self.pool.reset()
+
+    # ---- frames of the other parties
+
+    def on_round(self, bundle: int, step: int, payload: bytes) -> None:
+        run = self._runs.get(bundle)
+        if run is not None:  # otherwise it ended here, and the peer does not know yet
+            run.receive(step, payload)
+
+    def on_abort(self, bundle: int, abort: RunAbort) -> None:
+        run = self._runs.get(bundle)
+        if run is not None:
+            run.abort(RunAborted(abort.refused))
+
+    # ---- bundles
+
+    def _expect(self, header: BundleHeader) -> Entry:
+        """Check a dealer's header against our own catalog."""
+        entry = self._catalog.entries.get(header.model)
+        if entry is None:
+            raise WireError("a bundle for a model that is not stored here")
+        ours = (entry.plan.digest.hex(), entry.sharing.hex())
+        if (header.plan, header.sharing) != ours:
+            raise WireError("a bundle for another plan or sharing")
+        return entry
+
+    def _prepare(self, header: BundleHeader, entry: Entry) -> None:
+        weights, plan, rung = entry.weights, entry.plan, header.rung
+        assert isinstance(weights, EvaluatorWeights)
+        stream = self._stream(self._secrets.correlated, CORRELATED, header.model, header.bundle)
+
+        def compute(corrections: Mapping[int, bytes]) -> PreparedBundle:
+            given = corrections if self.index == 1 else None
+            return prepare(plan, weights, rung, stream, given)
+
+        async def work() -> None:
+            await self.pool.prepare(header.bundle, compute)
+            self.bundle_ready()
+
+        self.spawn(work())
+
+    def bundle_ready(self) -> None:
+        """Called when the pool has gained a bundle."""
+
+    @property
+    def served(self) -> list[str]:
+        """The models (digests) that bundles are kept for."""
+        return [model for model, e in self._catalog.entries.items() if e.record.serving]
+
+    def models_changed(self) -> None:
+        """A model was pushed, served, stopped, replaced or deleted."""
+        for model, _ in self.pool.levels:
+            if model not in self.served:
+                self.pool.drop_model(model)
+
+    # ---- runs
+
+    async def _evaluate(
+        self, run: Run, entry: Entry, parts: Sequence[Part], bundle: PreparedBundle
+    ) -> None:
+        """The rounds of one run, then its rows to their queries."""
+        weights = entry.weights
+        assert isinstance(weights, EvaluatorWeights)
+        # SECURITY: this stream starts only now that both evaluators have taken the bundle.
+        leaving = self._stream(self._secrets.leaving, LEAVING, run.header.model, run.bundle)
+        x = stack(parts, run.header.rung)
+        y = await evaluate(entry.plan, weights, bundle, x, leaving, run.exchange)
+        self._distribute(y, parts, bytes.fromhex(run.header.digest))
+
+    def _distribute(self, y: NDArray[np.uint64], parts: Sequence[Part], digest: bytes) -> None:
+        row = 0
+        for part in parts:
+            part.query.keep(part.start, part.stop, y[row : row + part.rows], digest)
+            row += part.rows
+            if part.query.complete and not part.query.released and not part.query.done.done():
+                # SECURITY: from here on no run may take this query again: its half may be out.
+                part.query.released = True
+                self._release(part.query)
+
+    async def _tell_end(self, bundle: int, refused: Sequence[str] = ()) -> None:
+        try:
+            await self._peer(Kind.ABORT, bundle, 0, RunAbort(refused=tuple(refused)).encode())
+        except LibmpcError:
+            pass  # the link is down, so the peer ends the run by itself
+
+    def _fail(self, parts: Sequence[Part]) -> None:
+        for part in parts:
+            if not part.query.released:
+                part.query.fail(unavailable())
+
+    def _open_run(self, header: RunHeader) -> Run:
+        async def send(bundle: int, step: int, payload: bytes | bytearray | memoryview) -> None:
+            await self._peer(Kind.ROUND, bundle, step, payload)
+
+        run = Run(header.bundle, header, send, self._round_timeout)
+        self._runs[header.bundle] = run
+        return run
+
+    def _stream(self, secret: bytes, purpose: str, model: str, bundle: int) -> Stream:
+        return bundle_stream(secret, self._secrets.epoch, purpose, model, bundle)
+
+    def spawn(self, work: Coroutine[None, None, None]) -> None:
+        """Run ``work`` for as long as the epoch lasts."""
+        task = asyncio.get_running_loop().create_task(self._guard(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    @staticmethod
+    async def _guard(work: Coroutine[None, None, None]) -> None:
+        try:
+            await work
+        except LibmpcError as error:
+            log.warning("%s: %s", ENDED, error)
+

@@ -1,0 +1,168 @@
+"""What a party does for gateways: one method a request, and nothing on a gateway's word alone.
+
+A request is a message whose ``bundle`` is the gateway's request number; the answer repeats it and
+has the HTTP status in ``step``. The payloads::
+
+    STATUS, KEYS, MODELS  nothing                              → PartyStatus, Signed, ModelList
+    PREPARE               u32 length | PushHeader | envelope   → Signed receipt
+    COMMIT                Commit                               → {}
+    COMMAND               Signed command                       → {}
+    BATCH                 u32 length | Batch | envelopes       → one RESULT a query, each with
+                                                                 number (16) | sealed reply
+    anything refused                                           → Refusal
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Coroutine
+from typing import Protocol
+
+from libmpc.errors import (
+    AuthenticationError,
+    ConflictError,
+    InputError,
+    IntegrityError,
+    LibmpcError,
+    ServiceError,
+)
+from libmpc.link import Buffer, Link, LinkError, Message
+from libmpc.party.framing import split
+from libmpc.party.messages import Batch, Commit, Kind, ModelList, PartyStatus, Refusal
+from libmpc.sealing.errors import SealError, UnknownKeyError
+from libmpc.wire.errors import ExpiredError, WireError
+from libmpc.wire.headers import PushHeader, QueryHeader
+from libmpc.wire.signed import Signed
+
+log = logging.getLogger(__name__)
+
+#: requests of one gateway at the same time
+MAX_REQUESTS = 1024
+
+
+class Node(Protocol):
+    """What the requests are carried out on."""
+
+    def status(self) -> PartyStatus: ...
+    def key(self) -> Signed: ...
+    def models(self) -> ModelList: ...
+    async def prepare(self, header: PushHeader, envelope: memoryview) -> Signed: ...
+    async def commit(self, commit: Commit) -> None: ...
+    async def command(self, signed: Signed) -> None: ...
+    def query_batch(
+        self, batch: Batch, envelopes: list[memoryview]
+    ) -> list[tuple[QueryHeader, Awaitable[bytes]]]: ...
+
+
+class GatewayPort:
+    """Serves one gateway's link."""
+
+    def __init__(self, link: Link, node: Node) -> None:
+        self._link = link
+        self._node = node
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Serve until the link is over."""
+        self._link.start(self._take)
+        await self._link.wait_closed()
+        for task in self._tasks:
+            task.cancel()
+
+    def _take(self, message: Message) -> None:
+        if len(self._tasks) >= MAX_REQUESTS:
+            refusal = Refusal(status=429, error="too many requests at once", retry_after=1)
+            self._link.post(Kind.RESPONSE, message.bundle, refusal.status, refusal.encode())
+            return
+        self._spawn(self._serve(message.bundle, message.kind, message.payload))
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, request: int, kind: int, payload: Buffer) -> None:
+        try:
+            if kind == Kind.BATCH:
+                self._batch(request, payload)
+                return
+            body = await self._answer(kind, payload)
+            await self._link.send(Kind.RESPONSE, request, 200, body)
+        except LinkError:
+            return
+        except Exception as error:
+            refusal = refuse(error)
+            self._respond(Kind.RESPONSE, request, refusal.status, refusal.encode())
+
+    async def _answer(self, kind: int, payload: Buffer) -> bytes:
+        node = self._node
+        match kind:
+            case Kind.STATUS:
+                return node.status().encode()
+            case Kind.KEYS:
+                return node.key().encode()
+            case Kind.MODELS:
+                return node.models().encode()
+            case Kind.PREPARE:
+                head, envelope = split(payload)
+                return (await node.prepare(PushHeader.parse(head), envelope)).encode()
+            case Kind.COMMIT:
+                await node.commit(Commit.parse(payload))
+                return b"{}"
+            case Kind.COMMAND:
+                await node.command(Signed.parse(payload))
+                return b"{}"
+        raise WireError("an unknown request; is the gateway newer than this party?")
+
+    def _batch(self, request: int, payload: Buffer) -> None:
+        head, data = split(payload)
+        batch = Batch.parse(head)
+        if sum(entry.size for entry in batch.entries) != len(data):
+            raise WireError("a batch's envelopes do not have the lengths it says")
+        envelopes, start = [], 0
+        for entry in batch.entries:
+            envelopes.append(data[start : start + entry.size])
+            start += entry.size
+        for header, reply in self._node.query_batch(batch, envelopes):
+            self._spawn(self._result(request, header, reply))
+
+    async def _result(self, request: int, header: QueryHeader, reply: Awaitable[bytes]) -> None:
+        status, body = 200, b""
+        try:
+            body = await reply
+        except Exception as error:
+            refusal = refuse(error)
+            status, body = refusal.status, refusal.encode()
+        self._respond(Kind.RESULT, request, status, bytes.fromhex(header.number), body)
+
+    def _respond(self, kind: int, request: int, status: int, *body: bytes) -> None:
+        try:
+            self._link.post(kind, request, status, *body)
+        except LinkError:
+            pass  # the gateway is gone; its client asks again
+
+
+def refuse(error: Exception) -> Refusal:
+    """The status and the text that a gateway may hear of an error."""
+    retry_after = getattr(error, "retry_after", None)
+    if isinstance(error, ServiceError) and error.status is not None:
+        return Refusal.model_validate(
+            {"status": error.status, "error": str(error), "retry_after": retry_after}
+        )
+    for kinds, status in _STATUSES:
+        if isinstance(error, kinds):
+            return Refusal.model_validate({"status": status, "error": str(error)})
+    if not isinstance(error, LibmpcError):
+        # SECURITY: the text of an unforeseen error could hold a value; it stays here, and only
+        # its kind is logged.
+        log.error("a request failed: %s", type(error).__name__)
+    return Refusal(status=500, error="an internal error; the party's log has more")
+
+
+_STATUSES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], int], ...] = (
+    ((UnknownKeyError, ExpiredError, ConflictError), 409),
+    (AuthenticationError, 403),
+    ((WireError, SealError), 400),
+    ((InputError, IntegrityError), 422),
+)

@@ -1,0 +1,23 @@
+"""Keys of bundles and runs, from the secrets that a pair of parties shares within an epoch."""
+
+from __future__ import annotations
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from libmpc.prg import Stream
+from libmpc.wire.context import context
+
+#: purpose classes: the dealer's masks, and the evaluators' re-randomisation of what leaves
+CORRELATED = "correlated randomness"
+LEAVING = "leaving values"
+
+
+def bundle_stream(secret: bytes, epoch: bytes, purpose: str, model: str, bundle: int) -> Stream:
+    """The stream of one bundle: HKDF-SHA256(secret, epoch ‖ purpose ‖ model ‖ bundle number).
+
+    SECURITY: called once per (purpose, bundle): ``BundlePool`` and ``Dealer`` see to it that a
+    number is used once in an epoch, and a new handshake makes a new epoch and a new secret.
+    """
+    info = context("bundle key", epoch, purpose.encode(), bytes.fromhex(model), bundle.to_bytes(8))
+    return Stream(HKDF(SHA256(), 16, salt=None, info=info).derive(secret))

@@ -1,0 +1,184 @@
+"""What parties and gateways say to each other over a link, and the bounds on it.
+
+A link message is (kind, bundle, step, payload). Rounds and corrections carry ring values and use
+``bundle`` and ``step``; control messages carry one JSON document; between a gateway and a party
+``bundle`` is the number of the request that a message belongs to.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from libmpc.wire.errors import WireError
+from libmpc.wire.fields import Hex16, Hex32
+from libmpc.wire.headers import QueryHeader
+from libmpc.wire.signed import Signed
+
+MAX_CONTROL_BYTES = 4 << 20
+MAX_BATCH_QUERIES = 1024
+
+
+class Kind(IntEnum):
+    """Message kinds. Numbers are wire format: never reuse one."""
+
+    EPOCH = 1  # between parties: EpochReport
+    CATALOG = 2  # between parties: CatalogReport
+    DEAL = 3  # party 0 → 2: Deal
+    DEALT = 4  # party 2 → 0: BundleHeader
+    BUNDLE = 5  # party 2 → 1: BundleHeader, before its corrections
+    CORRECTION = 6  # party 2 → 1: ring values and bits of one step
+    RUN = 7  # party 0 → 1: RunHeader; rides with the first round
+    AGREE = 8  # party 1 → 0: RunAgreement; rides with the first round
+    ROUND = 9  # between evaluators: one step's masked values
+    ABORT = 10  # between evaluators: RunAbort
+    DECLINED = 11  # party 2 → 0: this bundle will not be dealt
+
+    STATUS = 32
+    KEYS = 33
+    MODELS = 34
+    PREPARE = 35  # a sealed push
+    COMMIT = 36
+    COMMAND = 37
+    BATCH = 38  # a batch of sealed queries; answered by one RESULT a query
+    RESPONSE = 48
+    RESULT = 49
+
+
+Number = Annotated[int, Field(ge=1, le=(1 << 63) - 1)]
+Rung = Annotated[int, Field(ge=1, le=1024)]
+Rows = Annotated[int, Field(ge=0, le=1 << 20)]
+
+
+class Control(BaseModel):
+    """The base of all JSON payloads: strict, closed, bounded."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    def encode(self) -> bytes:
+        return self.model_dump_json().encode()
+
+    @classmethod
+    def parse(cls, payload: bytes | bytearray | memoryview) -> Self:
+        """Parse a peer's document.
+
+        Raises:
+            WireError: it is too long or not what it should be; the text names no value in it.
+        """
+        if len(payload) > MAX_CONTROL_BYTES:
+            raise WireError(f"{cls.__name__}: more than {MAX_CONTROL_BYTES} bytes")
+        try:
+            return cls.model_validate_json(bytes(payload))
+        except ValidationError as error:
+            first: Any = error.errors(include_input=False, include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise WireError(f"{cls.__name__}: {where}: {first['type']}") from None
+
+
+class Deal(Control):
+    """Party 0 asks the dealer for one bundle. Numbers rise strictly within an epoch."""
+
+    bundle: Number
+    model: Hex32
+    rung: Rung
+
+
+class BundleHeader(Control):
+    """What the dealer says a bundle is for."""
+
+    bundle: Number
+    model: Hex32
+    plan: Hex32
+    sharing: Hex32
+    rung: Rung
+
+
+class Slice(Control):
+    """Rows ``start`` to ``stop`` of one query, and a check on the tag in its two envelopes."""
+
+    query: Hex16
+    start: Rows
+    stop: Rows
+    tag_check: Hex32
+
+
+class RunHeader(Control):
+    """What party 0 chose: a bundle, and whose rows it is spent on, in order."""
+
+    bundle: Number
+    model: Hex32
+    rung: Rung
+    slices: Annotated[tuple[Slice, ...], Field(min_length=1, max_length=MAX_BATCH_QUERIES)]
+    digest: Hex32
+
+
+class RunAgreement(Control):
+    digest: Hex32
+
+
+class RunAbort(Control):
+    """The end of a run. ``refused`` names queries that party 1 will not compute, nothing else.
+
+    SECURITY: no reason is sent: what a party says of a failed run must not depend on values.
+    """
+
+    refused: Annotated[tuple[Hex16, ...], Field(max_length=MAX_BATCH_QUERIES)] = ()
+
+
+class BatchEntry(Control):
+    """One sealed query within a batch: its clear header, and the length of its envelope."""
+
+    header: QueryHeader
+    size: Annotated[int, Field(ge=0, le=1 << 32)]
+
+
+class Batch(Control):
+    """Queries of one model that a gateway proposes to run together; envelopes follow in order."""
+
+    model: Hex32
+    timeout_ms: Annotated[int, Field(ge=1, le=3_600_000)]
+    entries: Annotated[tuple[BatchEntry, ...], Field(min_length=1, max_length=MAX_BATCH_QUERIES)]
+
+
+class Refusal(Control):
+    """Why a party did not do what a gateway asked, as the gateway may repeat it."""
+
+    status: Literal[400, 401, 403, 404, 409, 413, 422, 429, 500, 503]
+    error: Annotated[str, Field(max_length=1024)]
+    retry_after: float | None = None
+
+
+class ModelState(Control):
+    """One stored model as a party reports it to gateways."""
+
+    name: str
+    model: Hex32
+    state: Literal["serving", "stopped"]
+    num_requests: int | None
+    served: int
+    plan_digest: Hex32
+    descriptor: Signed | None  # parties 0 and 1 only
+
+
+class ModelList(Control):
+    models: tuple[ModelState, ...]
+
+
+class PartyStatus(Control):
+    """What a party says of itself to gateways and on its health port."""
+
+    party: int
+    version: str
+    ready: bool
+    reason: str
+    epoch: str | None
+    models: int
+
+
+class Commit(Control):
+    """Step two of a push."""
+
+    model: Hex32
+    receipts: Annotated[tuple[Signed, ...], Field(min_length=3, max_length=3)]

@@ -1,0 +1,200 @@
+"""A party's links to the two others, and the epoch that follows from them.
+
+The lower index opens a link and opens it again, with growing pauses, whenever it is down. Every
+new link is a new handshake, so it ends the epoch; the next one begins when all three agree.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import partial
+
+from libmpc.clock import Clock
+from libmpc.errors import LibmpcError
+from libmpc.link import ByteStream, Link, LinkSettings, LocalIdentity, Message, RemoteIdentity
+from libmpc.link import connect as open_link
+from libmpc.party.epoch import PARTIES, EpochReport, EpochTracker
+from libmpc.party.messages import Kind
+from libmpc.wire.errors import WireError
+
+log = logging.getLogger(__name__)
+
+#: messages of an epoch that a peer may send before we have heard that it has begun
+MAX_EARLY = 4096
+MAX_PAUSE = 2.0
+
+
+class PeerLinks:
+    """Two links, one epoch.
+
+    Args:
+        local: this party.
+        peers: the other two.
+        open_stream: opens a byte stream to a peer of higher index.
+        clock, settings: for the links.
+        begin: called when an epoch begins, with its hash and the links.
+        end: called when it ends.
+        receive: called with every message of the epoch.
+        greet: the first message on a new link, and what to do with the peer's.
+    """
+
+    def __init__(
+        self,
+        local: LocalIdentity,
+        peers: Mapping[int, RemoteIdentity],
+        open_stream: Callable[[int], Awaitable[ByteStream]],
+        *,
+        clock: Clock,
+        settings: LinkSettings,
+        begin: Callable[[bytes, Mapping[int, Link]], None],
+        end: Callable[[], None],
+        receive: Callable[[int, Message], None],
+        greet: Callable[[], bytes],
+        greeted: Callable[[int, bytes], None],
+    ) -> None:
+        self.links: dict[int, Link] = {}
+        self.epochs = 0
+        self._local = local
+        self._peers = peers
+        self._open_stream = open_stream
+        self._clock = clock
+        self._settings = settings
+        self._begin = begin
+        self._end = end
+        self._receive = receive
+        self._greet = greet
+        self._greeted = greeted
+        self._tracker = EpochTracker(local.index)
+        self._epoch: bytes | None = None
+        self._told: EpochReport | None = None
+        self._early: list[tuple[int, Message]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    @property
+    def epoch(self) -> bytes | None:
+        return self._epoch
+
+    @property
+    def missing(self) -> list[int]:
+        """Peers without a link."""
+        return [p for p in PARTIES if p != self._local.index and p not in self.links]
+
+    def start(self) -> None:
+        """Begin to open links to the parties of higher index."""
+        for peer in self._peers:
+            if peer > self._local.index:
+                self._spawn(self._dial(peer))
+
+    async def close(self) -> None:
+        """End both links and the epoch."""
+        self._closing = True
+        for task in self._tasks:
+            task.cancel()
+        links = list(self.links.values())
+        self.links.clear()
+        self._stop_epoch()
+        await asyncio.gather(*(link.close() for link in links))
+
+    async def _dial(self, peer: int) -> None:
+        pause = 0.05
+        while True:
+            try:
+                stream = await self._open_stream(peer)
+                link = await open_link(
+                    stream,
+                    self._local,
+                    self._peers[peer],
+                    clock=self._clock,
+                    settings=self._settings,
+                )
+            except LibmpcError as error:
+                log.info("party %d is not reached yet: %s", peer, getattr(error, "reason", error))
+            else:
+                self.adopt(link)
+                pause = 0.05
+                await link.wait_closed()
+            await self._clock.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(pause * 2, MAX_PAUSE)
+
+    def adopt(self, link: Link) -> None:
+        """Take over a link whose handshake has just finished."""
+        old = self.links.get(link.peer)
+        if self._closing:
+            self._spawn(link.close())
+            return
+        self.links[link.peer] = link
+        if old is not None:
+            self._spawn(old.close())  # the peer has lost it, or it would not have come back
+        self._tracker.link_up(link.peer, link.transcript)
+        link.start(partial(self._take, link))
+        self._told = None
+        self._changed()
+        link.post(Kind.CATALOG, 0, 0, self._greet())
+        log.info("party %d is connected", link.peer)
+        self._spawn(self._watch(link))
+
+    async def _watch(self, link: Link) -> None:
+        await link.wait_closed()
+        if self.links.get(link.peer) is link:
+            del self.links[link.peer]
+            self._tracker.link_down(link.peer)
+            log.warning("party %d is disconnected", link.peer)
+            self._changed()
+
+    def _take(self, link: Link, message: Message) -> None:
+        if self.links.get(link.peer) is not link:
+            return
+        if message.kind == Kind.EPOCH:
+            self._tracker.hear(link.peer, EpochReport.parse(message.payload))
+            self._changed()
+        elif message.kind == Kind.CATALOG:
+            self._greeted(link.peer, bytes(message.payload))
+        elif self._epoch is not None:
+            self._receive(link.peer, message)
+        elif len(self._early) < MAX_EARLY:
+            # The peer has heard from all and we have not yet; replayed when the epoch begins.
+            self._early.append((link.peer, message))
+        else:
+            raise WireError("too many messages before the epoch")
+
+    def _changed(self) -> None:
+        self._tell()
+        epoch = self._tracker.epoch
+        if epoch == self._epoch:
+            return
+        self._stop_epoch()
+        if epoch is None:
+            return
+        log.info("epoch %s begins", epoch.hex()[:12])
+        self._epoch = epoch
+        self.epochs += 1
+        self._begin(epoch, dict(self.links))
+        early, self._early = self._early, []
+        for peer, message in early:
+            self._receive(peer, message)
+
+    def _stop_epoch(self) -> None:
+        if self._epoch is not None:
+            log.warning("epoch %s has ended: every bundle and run is dropped", self._epoch.hex()[:12])
+            self._epoch = None
+            self._end()
+
+    def _tell(self) -> None:
+        report = self._tracker.report()
+        if report == self._told:
+            return
+        if self._told is not None and report.transcripts != self._told.transcripts:
+            self._early.clear()
+        self._told = report
+        for link in self.links.values():
+            if link.alive:
+                link.post(Kind.EPOCH, 0, 0, report.encode())
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,177 @@
+"""The evaluators' pool of bundles: correlated randomness that is ready to be spent once.
+
+The rules of freshness that this file keeps (see docs/protocol.md):
+
+* a bundle leaves the pool in one step, before the first message that depends on it, and nothing
+  puts it back;
+* numbers rise strictly within an epoch; one at or below the high-water mark is refused;
+* a new epoch empties the pool.
+
+Everything runs on the event loop's thread except ``prepare``, which is pure computation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+
+from libmpc.errors import UnavailableError
+from libmpc.runtime import PreparedBundle
+from libmpc.wire.errors import WireError
+
+PoolKey = tuple[str, int]  # model digest in hex, rung
+
+
+@dataclass
+class _Slot:
+    """A bundle on its way: numbered, but not ready yet."""
+
+    key: PoolKey
+    expected: dict[int, int] = field(default_factory=dict)  # correction bytes by step
+    received: dict[int, bytes] = field(default_factory=dict, repr=False)
+
+
+class BundlePool:
+    """Bundles of one epoch by number, from the announcement to the taking."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._change: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._clear()
+
+    def _clear(self) -> None:
+        self._high_water = 0
+        self._pending: dict[int, _Slot] = {}
+        self._ready: dict[int, tuple[PoolKey, PreparedBundle]] = {}
+
+    def reset(self) -> None:
+        """Drop everything: the epoch has ended."""
+        # SECURITY: a bundle must not outlive its epoch; its keys are gone at the other parties.
+        self._clear()
+        self._notify()
+
+    def drop(self, number: int) -> None:
+        """Forget an announced bundle that will not come."""
+        self._pending.pop(number, None)
+
+    def drop_model(self, model: str) -> None:
+        """Drop the ready bundles of a model that has been stopped, replaced or deleted."""
+        for number in [n for n, (key, _) in self._ready.items() if key[0] == model]:
+            del self._ready[number]
+
+    def announce(self, number: int, key: PoolKey, expected: Mapping[int, int]) -> None:
+        """Begin a bundle that needs the corrections ``expected`` (bytes by step), if any.
+
+        Raises:
+            WireError: the number does not rise.
+        """
+        # SECURITY: a number that was seen before could make a used bundle come back.
+        if number <= self._high_water:
+            raise WireError("bundle numbers must rise")
+        self._high_water = number
+        self._pending[number] = _Slot(key, dict(expected))
+
+    def correct(self, number: int, step: int, payload: bytes | bytearray | memoryview) -> bool:
+        """Take one step's corrections; true when the bundle has all of them.
+
+        Raises:
+            WireError: not a correction that this bundle waits for.
+        """
+        slot = self._pending.get(number)
+        if slot is None or step in slot.received or slot.expected.get(step) != len(payload):
+            raise WireError("an unexpected correction")
+        slot.received[step] = bytes(payload)
+        return len(slot.received) == len(slot.expected)
+
+    async def prepare(
+        self, number: int, compute: Callable[[Mapping[int, bytes]], PreparedBundle]
+    ) -> None:
+        """Run ``compute`` on the corrections in a thread and make the bundle available."""
+        slot = self._pending.get(number)
+        if slot is None:
+            return
+        loop = asyncio.get_running_loop()
+        bundle = await loop.run_in_executor(self._executor, compute, slot.received)
+        # The epoch may have ended meanwhile; then this bundle is nobody's any more.
+        if self._pending.get(number) is slot:
+            del self._pending[number]
+            self._ready[number] = (slot.key, bundle)
+            self._notify()
+
+    def level(self, key: PoolKey) -> int:
+        """Bundles of ``key`` that are ready."""
+        return sum(1 for k, _ in self._ready.values() if k == key)
+
+    def coming(self, key: PoolKey) -> int:
+        """Bundles of ``key`` announced and not ready."""
+        return sum(1 for slot in self._pending.values() if slot.key == key)
+
+    @property
+    def coming_total(self) -> int:
+        return len(self._pending)
+
+    @property
+    def on_the_way(self) -> dict[PoolKey, int]:
+        """Announced bundles by model and rung."""
+        found: dict[PoolKey, int] = {}
+        for slot in self._pending.values():
+            found[slot.key] = found.get(slot.key, 0) + 1
+        return found
+
+    @property
+    def levels(self) -> dict[PoolKey, int]:
+        """Ready bundles by model and rung."""
+        found: dict[PoolKey, int] = {}
+        for key, _ in self._ready.values():
+            found[key] = found.get(key, 0) + 1
+        return found
+
+    async def take(self, key: PoolKey, timeout: float) -> tuple[int, PreparedBundle]:
+        """Party 0: take the oldest ready bundle of ``key``, waiting up to ``timeout`` seconds.
+
+        Raises:
+            UnavailableError: none came in time.
+        """
+
+        def oldest() -> int | None:
+            return min((n for n, (k, _) in self._ready.items() if k == key), default=None)
+
+        return await self._take(oldest, timeout)
+
+    async def take_named(self, number: int, key: PoolKey, timeout: float) -> PreparedBundle:
+        """Party 1: take the bundle that party 0 chose, waiting for its corrections.
+
+        Raises:
+            WireError: it is for something else, or was taken or dropped before.
+            UnavailableError: it was not ready in time.
+        """
+
+        def named() -> int | None:
+            if number in self._ready:
+                if self._ready[number][0] != key:
+                    raise WireError("the bundle is for something else")
+                return number
+            if number <= self._high_water and number not in self._pending:
+                raise WireError("no such bundle")
+            return None
+
+        return (await self._take(named, timeout))[1]
+
+    async def _take(
+        self, choose: Callable[[], int | None], timeout: float
+    ) -> tuple[int, PreparedBundle]:
+        try:
+            async with asyncio.timeout(timeout):
+                while (number := choose()) is None:
+                    await asyncio.shield(self._change)
+        except TimeoutError:
+            raise UnavailableError("no correlated randomness in time", status=503) from None
+        # SECURITY: chosen and removed without a suspension in between, before anything that
+        # depends on the bundle is sent. Whatever happens after, it is gone.
+        return number, self._ready.pop(number)[1]
+
+    def _notify(self) -> None:
+        self._change.set_result(None)
+        self._change = asyncio.get_running_loop().create_future()

@@ -1,0 +1,240 @@
+"""What a party keeps on disk: its weight shares, who may do what with them, and counts.
+
+Records live in SQLite (write-ahead log, ``synchronous=FULL``: a commit that has returned survives
+``kill -9`` and power loss); share payloads are files beside it, written and flushed before the
+record that names them. Keys, masks and bundles are never stored: they die with the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from libmpc.errors import ConfigError, ConflictError
+
+SCHEMA_VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS models (
+    model TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('prepared', 'stored')),
+    serving INTEGER NOT NULL DEFAULT 0,
+    num_requests INTEGER,
+    served INTEGER NOT NULL DEFAULT 0,
+    manifest BLOB NOT NULL,
+    signature BLOB NOT NULL,
+    certificate BLOB,
+    command BLOB,
+    command_ms INTEGER NOT NULL DEFAULT 0,
+    expires_ms INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX IF NOT EXISTS one_model_per_name ON models (name) WHERE state = 'stored';
+CREATE TABLE IF NOT EXISTS tombstones (model TEXT PRIMARY KEY, command BLOB NOT NULL);
+"""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One model as stored: its manifest and what its owner has last said of it."""
+
+    model: str  # digest, hex
+    name: str
+    state: str  # "prepared" or "stored"
+    manifest: bytes = field(repr=False)
+    signature: bytes = field(repr=False)  # the owner's, over the manifest
+    expires_ms: int  # of the push
+    serving: bool = False
+    num_requests: int | None = None
+    served: int = 0
+    certificate: bytes | None = field(default=None, repr=False)  # the three receipts, JSON
+    command: bytes | None = field(default=None, repr=False)  # the last signed command, JSON
+    command_ms: int = 0
+
+
+_COLUMNS = (
+    "model, name, state, manifest, signature, expires_ms, serving, num_requests, served, "
+    "certificate, command, command_ms"
+)
+
+
+class Store:
+    """A party's durable state in one directory. Safe to call from several threads.
+
+    Args:
+        directory: made if missing, with mode 0700.
+
+    Raises:
+        ConfigError: the directory cannot be used, or holds another version's data.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._shares = directory / "shares"
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._shares.mkdir(mode=0o700, exist_ok=True)
+            self._db = sqlite3.connect(
+                directory / "party.sqlite", isolation_level=None, check_same_thread=False
+            )
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute("PRAGMA secure_delete = ON")
+            self._check_version()
+            self._db.executescript(_SCHEMA)
+        except (OSError, sqlite3.Error) as error:
+            raise ConfigError(f"{directory}: cannot be used as a party's data: {error}") from None
+        self._lock = threading.Lock()
+        self._remove_orphans()
+
+    def _check_version(self) -> None:
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        elif version != SCHEMA_VERSION:
+            raise ConfigError(
+                f"the data are of format {version}, this libmpc reads format {SCHEMA_VERSION}"
+            )
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def records(self) -> list[Record]:
+        """Every model, stored or only prepared."""
+        with self._lock:
+            rows = self._db.execute(f"SELECT {_COLUMNS} FROM models ORDER BY name").fetchall()
+        names = _COLUMNS.split(", ")
+        found = [dict(zip(names, row, strict=True)) for row in rows]
+        return [Record(**{**row, "serving": bool(row["serving"])}) for row in found]
+
+    def tombstones(self) -> dict[str, bytes]:
+        """Deleted models, with the owner's signed command; empty for one that was replaced."""
+        with self._lock:
+            return dict(self._db.execute("SELECT model, command FROM tombstones").fetchall())
+
+    def share(self, model: str) -> bytes:
+        """The share payload of ``model``; its hash is the caller's to check."""
+        return self._share_file(model).read_bytes()
+
+    def prepare(self, record: Record, payload: bytes | memoryview) -> None:
+        """Keep a pushed share durably, not yet in force."""
+        self._write_share(record.model, payload)
+        with self._transaction() as db:
+            db.execute(
+                "INSERT INTO models (model, name, state, manifest, signature, expires_ms)"
+                " VALUES (?, ?, 'prepared', ?, ?, ?) ON CONFLICT (model) DO NOTHING",
+                (record.model, record.name, record.manifest, record.signature, record.expires_ms),
+            )
+
+    def commit(
+        self,
+        model: str,
+        certificate: bytes,
+        *,
+        serving: bool,
+        num_requests: int | None,
+        replaces: str | None,
+    ) -> None:
+        """Put a prepared model in force and drop the one it replaces, in one step.
+
+        Raises:
+            ConflictError: the name is in use by another model.
+        """
+        try:
+            with self._transaction() as db:
+                if replaces is not None:
+                    db.execute("DELETE FROM models WHERE model = ?", (replaces,))
+                    # So that nobody can bring it back by sending its push again.
+                    db.execute("INSERT OR REPLACE INTO tombstones VALUES (?, x'')", (replaces,))
+                db.execute(
+                    "UPDATE models SET state = 'stored', certificate = ?, serving = ?,"
+                    " num_requests = ?, served = 0 WHERE model = ? AND state = 'prepared'",
+                    (certificate, serving, num_requests, model),
+                )
+        except sqlite3.IntegrityError:
+            raise ConflictError("the name is in use by another model", status=409) from None
+        if replaces is not None:
+            self._remove_share(replaces)
+
+    def set_serving(
+        self, model: str, serving: bool, num_requests: int | None, command: bytes, command_ms: int
+    ) -> None:
+        """Apply a signed serve or stop; serving begins a new count."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE models SET serving = ?, num_requests = ?, command = ?, command_ms = ?,"
+                " served = CASE WHEN ? THEN 0 ELSE served END WHERE model = ?",
+                (serving, num_requests, command, command_ms, serving, model),
+            )
+
+    def add_served(self, counts: Mapping[str, int]) -> None:
+        """Add to the counts of requests served, for several models at once."""
+        with self._transaction() as db:
+            db.executemany(
+                "UPDATE models SET served = served + ? WHERE model = ?",
+                [(count, model) for model, count in counts.items()],
+            )
+
+    def delete(self, model: str, command: bytes) -> None:
+        """Remove a model for good and remember that, and on whose word."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM models WHERE model = ?", (model,))
+            db.execute("INSERT OR REPLACE INTO tombstones VALUES (?, ?)", (model, command))
+        self._remove_share(model)
+
+    def discard(self, model: str) -> None:
+        """Forget a model that was prepared and never committed."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM models WHERE model = ? AND state = 'prepared'", (model,))
+        self._remove_share(model)
+
+    def _share_file(self, model: str) -> Path:
+        if len(model) != 64 or not set(model) <= set("0123456789abcdef"):
+            raise ValueError("not a model digest")
+        return self._shares / f"{model}.share"
+
+    def _write_share(self, model: str, payload: bytes | memoryview) -> None:
+        target = self._share_file(model)
+        part = target.with_suffix(".part")
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(payload)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(target)
+        self._flush_directory()
+
+    def _remove_share(self, model: str) -> None:
+        self._share_file(model).unlink(missing_ok=True)
+        self._flush_directory()
+
+    def _flush_directory(self) -> None:
+        descriptor = os.open(self._shares, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _remove_orphans(self) -> None:
+        # A crash between a share file and its record leaves a file that no record names.
+        known = {record.model for record in self.records()}
+        for file in self._shares.iterdir():
+            if file.suffix != ".share" or file.stem not in known:
+                file.unlink()
+

@@ -1,0 +1,80 @@
+"""How parties bring each other's catalogs up to date when a link comes up.
+
+A gateway may die, or a party be down, between the three commits of a push or the three copies of
+a command. Whatever one party has put in force, the others take over from it on its proof: the
+three receipts of a push, the owner's signature of a command. Nothing is taken on a peer's word.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated
+
+from pydantic import Field
+
+from libmpc.errors import LibmpcError
+from libmpc.party.catalog import Catalog
+from libmpc.party.messages import Control
+from libmpc.wire.fields import Hex32
+from libmpc.wire.signed import Signed
+
+log = logging.getLogger(__name__)
+
+MAX_MODELS = 4096
+
+
+class ModelReport(Control):
+    """What one party has in force for one model, with the proofs."""
+
+    model: Hex32
+    certificate: Annotated[tuple[Signed, ...], Field(max_length=3)]
+    command: Signed | None
+
+
+class CatalogReport(Control):
+    """Everything that one party has in force, and what it has deleted."""
+
+    models: Annotated[tuple[ModelReport, ...], Field(max_length=MAX_MODELS)]
+    deleted: Annotated[tuple[Signed, ...], Field(max_length=MAX_MODELS)]
+
+
+def report(catalog: Catalog) -> CatalogReport:
+    """This party's report."""
+    return CatalogReport(
+        models=tuple(
+            ModelReport(
+                model=model,
+                certificate=entry.certificate,
+                command=(
+                    Signed.parse(entry.record.command) if entry.record.command else None
+                ),
+            )
+            for model, entry in catalog.entries.items()
+        ),
+        deleted=tuple(Signed.parse(c) for c in catalog.tombstones.values() if c),
+    )
+
+
+def absorb(catalog: Catalog, heard: CatalogReport) -> bool:
+    """Take over what a peer has in force and we have not; true if anything changed."""
+    before = catalog.entries
+    for command in heard.deleted:
+        _try(catalog, command)
+    for item in heard.models:
+        if item.model in catalog.prepared:
+            try:
+                catalog.commit(item.model, item.certificate, from_peer=True)
+            except LibmpcError as error:
+                log.warning("model %s: a peer's receipts do not hold: %s", item.model[:12], error)
+        entry = catalog.entries.get(item.model)
+        if entry is not None and item.command is not None:
+            _try(catalog, item.command)
+    return catalog.entries is not before
+
+
+def _try(catalog: Catalog, command: Signed) -> None:
+    try:
+        catalog.command(command, from_peer=True)
+    except LibmpcError as error:
+        # Most often: we know of a newer one, or never had the model.
+        log.debug("a peer's command was not taken over: %s", error)

@@ -1,0 +1,57 @@
+"""Output: the last linear layer's additive shares leave for the client, at scale 2^32.
+
+1. The missing product λ_x·λ_W of the linear layer before it is shared by the dealer: γ_0 is drawn
+   from the stream with party 0, γ_1 = λ_x·λ_W − γ_0 is a correction for party 1.
+2. The evaluators draw r from their own stream; P_0 sends [y]_0 + r to the client, P_1 [y]_1 − r.
+
+Rounds: 0.  Sends: nothing between the parties; dealer to party 1: 6 bytes a value.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from libmpc.prg import Stream
+from libmpc.protocol.cost import Cost
+from libmpc.protocol.errors import ProtocolError
+from libmpc.protocol.exchange import Payload
+from libmpc.protocol.purposes import Purpose
+from libmpc.ring.packing import BYTES, MASK, pack, unpack
+
+Ring = NDArray[np.uint64]
+
+
+def cost(count: int) -> Cost:
+    """Of ``count`` values."""
+    return Cost(correction_bytes=BYTES * count)
+
+
+def deal(step: int, missing: Ring, stream0: Stream) -> bytearray:
+    """The correction γ_1 = λ_x·λ_W − γ_0 for party 1."""
+    return pack(missing - stream0.words(step, Purpose.OUTPUT, missing.size))
+
+
+def prepare(step: int, party: int, count: int, stream: Stream, correction: Payload | None) -> Ring:
+    """γ_j, which an evaluator adds to its share of the linear layer.
+
+    Raises:
+        ProtocolError: the correction does not have 6 bytes a value.
+    """
+    if party == 0:
+        return stream.words(step, Purpose.OUTPUT, count)
+    if correction is None or len(correction) != BYTES * count:
+        raise ProtocolError
+    return unpack(correction, count)
+
+
+def rerandomise(step: int, party: int, share: Ring, stream: Stream) -> Ring:
+    """[y]_j ± r, reduced to 48 bits: what evaluator j may send to the client.
+
+    ``stream`` is common to the two evaluators only, and fresh for every bundle.
+    """
+    # SECURITY: without r, or with an r that repeats, a client and the dealer together can solve
+    # for the weights, since the dealer knows every mask that the bare shares consist of.
+    r = stream.words(step, Purpose.RERANDOMISE, share.size).reshape(share.shape)
+    released: Ring = (share + r if party == 0 else share - r) & MASK
+    return released

@@ -1,0 +1,33 @@
+"""Every use of a common stream: the layout that a plan's version stands for.
+
+A draw is named by the index of the step it belongs to and one of these purposes; the table is the
+whole truth about which random numbers two parties have in common. The number of a purpose is never
+given to another one.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Purpose(IntEnum):
+    """Streams of a bundle, (party 0, dealer) and (party 1, dealer), unless noted otherwise."""
+
+    MASK = 1
+    """λ_j of the masked value that an input or ReLU step produces: one word a value."""
+    OPENING = 2
+    """γ_j, under which a ReLU step opens its source: one word a value."""
+    BITS = 3
+    """Masks of the 16 opened comparison bits: two bytes a value."""
+    SELECT_BITS = 4
+    """Masks of g and c: two bits a value, four values a byte."""
+    RELU_SHARES = 5
+    """Party 0's half of tables, products and arithmetic: eleven words a value; only party 0."""
+    OUTPUT = 6
+    """γ_0 of the missing product λ_x·λ_W at the output: one word a value; only party 0."""
+    RERANDOMISE = 16
+    """Stream of the evaluators: r of what leaves for the client, one word a value."""
+    WEIGHT_MASK = 32
+    """Streams of the owner's seeds: λ_Wj of a linear step, one word a weight."""
+    BIAS = 33
+    """Stream of the owner's seed 0: party 0's share of a linear step's bias."""

@@ -1,0 +1,187 @@
+"""Sharing a network's weights: masks from two seeds, so that the dealer's share is 64 bytes.
+
+1. The owner picks seeds 0 and 1, fresh at every push; λ_Wj of every linear step comes from seed j.
+2. m_W = W + λ_W0 + λ_W1 goes to parties 0 and 1, seed j to party j, both seeds to party 2.
+3. Biases are additive at scale 2^32: [b]_0 from seed 0, [b]_1 = b − [b]_0 to party 1.
+
+Payloads, ring elements in six bytes:
+
+    party 0: seed 0 | m_W of each linear step in order
+    party 1: seed 1 | m_W of each linear step in order | [b]_1 of each linear step in order
+    party 2: seed 0 | seed 1
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from libmpc.errors import ModelError
+from libmpc.graph.plan import ConvStep, DenseStep, Plan
+from libmpc.prg import SEED_BYTES, Stream, seed_stream
+from libmpc.protocol.purposes import Purpose
+from libmpc.ring.packing import BYTES, pack, unpack
+
+Ring = NDArray[np.uint64]
+EncodedWeights = Mapping[int, tuple[Ring, Ring]]
+_LABEL = b"libmpc weights v1"
+
+
+@dataclass(frozen=True, repr=False)
+class WeightShares:
+    """The three payloads; each is secret from the other two parties."""
+
+    party0: bytes
+    party1: bytes
+    party2: bytes
+
+    def __repr__(self) -> str:
+        return f"WeightShares(bytes={len(self.party0)}, {len(self.party1)}, {len(self.party2)})"
+
+    def __getitem__(self, party: int) -> bytes:
+        """The payload of one party."""
+        return (self.party0, self.party1, self.party2)[party]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LinearWeights:
+    """An evaluator's half of one linear step.
+
+    Attributes:
+        masked: m_W, ``weight_shape``.
+        factor: what m_x is multiplied with online: m_W − λ_W0 at party 0, −λ_W1 at party 1.
+        bias: [b]_j, (outputs,).
+    """
+
+    masked: Ring
+    factor: Ring
+    bias: Ring
+
+    def __repr__(self) -> str:
+        return f"LinearWeights(shape={self.masked.shape})"
+
+
+def share_weights(plan: Plan, weights: EncodedWeights, seed0: bytes, seed1: bytes) -> WeightShares:
+    """Split encoded weights: W (``weight_shape``) at scale 2^16, b (outputs,) at scale 2^32.
+
+    Args:
+        seed0: 32 fresh random bytes, never used for another push.
+        seed1: the same, and independent of ``seed0``.
+
+    Raises:
+        ModelError: the arrays do not fit the plan.
+    """
+    _check(plan, weights)
+    stream0, stream1 = seed_stream(seed0, _LABEL), seed_stream(seed1, _LABEL)
+    masked = bytearray()
+    biases = bytearray()
+    for index, step in plan.linear_steps.items():
+        values, bias = weights[index]
+        masks = _weight_mask(index, step, stream0) + _weight_mask(index, step, stream1)
+        masked += pack(values + masks)
+        biases += pack(bias - _bias0(index, step, stream0))
+    return WeightShares(seed0 + masked, seed1 + masked + biases, seed0 + seed1)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class EvaluatorWeights:
+    """What party 0 or 1 holds of a network, ready for use, by linear step."""
+
+    party: int
+    steps: Mapping[int, LinearWeights]
+
+    def __repr__(self) -> str:
+        return f"EvaluatorWeights(party={self.party}, steps={list(self.steps)})"
+
+    @classmethod
+    def from_payload(cls, plan: Plan, party: int, payload: bytes | memoryview) -> EvaluatorWeights:
+        """Parse the payload of party 0 or 1.
+
+        Raises:
+            ModelError: its length is not the one that the plan asks for.
+        """
+        if len(payload) != payload_bytes(plan, party):
+            raise ModelError("the share of the weights does not have the plan's size; push again")
+        view = memoryview(payload)
+        stream = seed_stream(bytes(view[:SEED_BYTES]), _LABEL)
+        masked: dict[int, Ring] = {}
+        at = SEED_BYTES
+        for index, step in plan.linear_steps.items():
+            count = math.prod(step.weight_shape)
+            part = unpack(view[at : at + BYTES * count], count)
+            masked[index] = part.reshape(step.weight_shape)
+            at += BYTES * count
+        steps: dict[int, LinearWeights] = {}
+        for index, step in plan.linear_steps.items():
+            mask = _weight_mask(index, step, stream)
+            if party == 0:
+                factor = masked[index] - mask
+                bias = _bias0(index, step, stream)
+            else:
+                factor = np.negative(mask)
+                count = step.weight_shape[1]
+                bias = unpack(view[at : at + BYTES * count], count)
+                at += BYTES * count
+            steps[index] = LinearWeights(masked[index], factor, bias)
+        return cls(party, steps)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class DealerWeights:
+    """What party 2 holds of a network: λ_W = λ_W0 + λ_W1 by linear step."""
+
+    masks: Mapping[int, Ring]
+
+    def __repr__(self) -> str:
+        return f"DealerWeights(steps={list(self.masks)})"
+
+    @classmethod
+    def from_payload(cls, plan: Plan, payload: bytes | memoryview) -> DealerWeights:
+        """Parse the payload of party 2.
+
+        Raises:
+            ModelError: it does not have 64 bytes.
+        """
+        if len(payload) != payload_bytes(plan, 2):
+            raise ModelError("the dealer's share of the weights is two seeds; push again")
+        seeds = (bytes(payload[:SEED_BYTES]), bytes(payload[SEED_BYTES:]))
+        stream0, stream1 = (seed_stream(seed, _LABEL) for seed in seeds)
+        masks = {
+            index: _weight_mask(index, step, stream0) + _weight_mask(index, step, stream1)
+            for index, step in plan.linear_steps.items()
+        }
+        return cls(masks)
+
+
+def payload_bytes(plan: Plan, party: int) -> int:
+    """Bytes of one party's payload."""
+    if party == 2:
+        return 2 * SEED_BYTES
+    weights = sum(math.prod(step.weight_shape) for step in plan.linear_steps.values())
+    biases = sum(step.weight_shape[1] for step in plan.linear_steps.values()) if party == 1 else 0
+    return SEED_BYTES + BYTES * (weights + biases)
+
+
+def _weight_mask(index: int, step: DenseStep | ConvStep, stream: Stream) -> Ring:
+    count = math.prod(step.weight_shape)
+    return stream.words(index, Purpose.WEIGHT_MASK, count).reshape(step.weight_shape)
+
+
+def _bias0(index: int, step: DenseStep | ConvStep, stream0: Stream) -> Ring:
+    return stream0.words(index, Purpose.BIAS, step.weight_shape[1])
+
+
+def _check(plan: Plan, weights: EncodedWeights) -> None:
+    if set(weights) != set(plan.linear_steps):
+        raise ModelError("the weights do not belong to this plan: other linear steps")
+    for index, step in plan.linear_steps.items():
+        values, bias = weights[index]
+        expected = (step.weight_shape, step.weight_shape[1:])
+        if (values.shape, bias.shape) != expected:
+            raise ModelError(f"step {index} takes weights and bias of shapes {expected}")
+        if values.dtype != np.uint64 or bias.dtype != np.uint64:
+            raise ModelError(f"step {index}: encode weights and bias to uint64 first")

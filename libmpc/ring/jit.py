@@ -1,0 +1,60 @@
+"""One typed door to numba, whose decorators have no types of their own.
+
+Every kernel is compiled for explicit argument types, without the interpreter lock, and cached on
+disk. Array arguments that are only read may be read-only and unaligned, so that a frame from the
+network can be used without a copy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+_numba: Any = importlib.import_module("numba")
+_types: Any = importlib.import_module("numba.core.types")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _array(dtype: Any, ndim: int, *, out: bool) -> Any:
+    if out:
+        return _types.Array(dtype, ndim, "C")
+    return _types.Array(dtype, ndim, "C", readonly=True, aligned=False)
+
+
+U64: Any = _types.uint64
+INT: Any = _types.int64
+IN8: Any = _array(_types.uint8, 1, out=False)
+IN16: Any = _array(_types.uint16, 1, out=False)
+IN64: Any = _array(_types.uint64, 1, out=False)
+IN64_2D: Any = _array(_types.uint64, 2, out=False)
+IN64_4D: Any = _array(_types.uint64, 4, out=False)
+OUT8: Any = _array(_types.uint8, 1, out=True)
+OUT16: Any = _array(_types.uint16, 1, out=True)
+OUT64: Any = _array(_types.uint64, 1, out=True)
+OUT64_2D: Any = _array(_types.uint64, 2, out=True)
+OUT64_4D: Any = _array(_types.uint64, 4, out=True)
+
+
+def kernel(*arguments: Any) -> Callable[[F], F]:
+    """Compile a function for these argument types now; the return type is inferred."""
+
+    def compile_now(function: F) -> F:
+        options = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
+        try:
+            compiled: F = _numba.njit([arguments], cache=True, **options)(function)
+        except RuntimeError as error:
+            if "no locator available" not in str(error):
+                raise
+            # A read-only installation without a writable cache directory: compile every time.
+            compiled = _numba.njit([arguments], **options)(function)
+        return compiled
+
+    return compile_now
+
+
+def inline(function: F) -> F:
+    """A small function for use inside kernels of the same file; compiled with its caller."""
+    compiled: F = _numba.njit(inline="never", nogil=True, error_model="numpy")(function)
+    return compiled

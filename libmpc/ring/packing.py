@@ -1,0 +1,66 @@
+"""Ring elements on the wire: six bytes each, little-endian.
+
+Plain numpy, so that a client needs no compiler.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from libmpc.errors import LibmpcError
+
+WIDTH = 48
+BYTES = WIDTH // 8
+MASK = np.uint64((1 << WIDTH) - 1)
+
+Buffer = bytes | bytearray | memoryview
+_PACKED = np.dtype([("low", "<u4"), ("high", "<u2")])
+_WORD = np.dtype(
+    {"names": ["low", "high"], "formats": ["<u4", "<u2"], "offsets": [0, 4], "itemsize": 8}
+)
+
+
+class LengthError(LibmpcError, ValueError):
+    """A buffer of ring elements does not have the length that was agreed."""
+
+
+def pack(values: NDArray[np.uint64]) -> bytearray:
+    """Six bytes per value, in C order; whatever is above bit 47 is dropped."""
+    out = bytearray(BYTES * values.size)
+    pack_into(values, out)
+    return out
+
+
+def pack_into(values: NDArray[np.uint64], out: Any) -> None:
+    """Like ``pack``, into a writable buffer of exactly ``6 * values.size`` bytes.
+
+    Raises:
+        LengthError: the buffer has another length.
+    """
+    target = np.frombuffer(out, np.uint8)
+    if target.size != BYTES * values.size:
+        raise LengthError("a buffer of ring elements has the wrong length")
+    words = np.ascontiguousarray(values, dtype="<u8").reshape(-1).view(_WORD)
+    packed = target.view(_PACKED)
+    packed["low"] = words["low"]
+    packed["high"] = words["high"]
+
+
+def unpack(buffer: Buffer, count: int) -> NDArray[np.uint64]:
+    """The ``count`` values of a packed buffer, as an array of shape (count,) below 2^48.
+
+    Raises:
+        LengthError: the buffer does not have exactly ``6 * count`` bytes.
+    """
+    source = np.frombuffer(buffer, np.uint8) if len(buffer) else np.empty(0, np.uint8)
+    if source.size != BYTES * count:
+        raise LengthError("a buffer of ring elements has the wrong length")
+    packed = source.view(_PACKED)
+    values = np.zeros(count, np.uint64)
+    words = values.view(_WORD)
+    words["low"] = packed["low"]
+    words["high"] = packed["high"]
+    return values

@@ -1,0 +1,152 @@
+"""What is inside sealed envelopes. Payloads are not copied on parsing: they are views."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Self
+
+from libmpc.wire.errors import WireError
+from libmpc.wire.fields import BytesLike
+from libmpc.wire.manifest import Manifest
+from libmpc.wire.signed import SIGNATURE_BYTES, Signed
+
+VALUE_BYTES = 6
+SEED_BYTES = 32
+TAG_BYTES = 16
+KEY_BYTES = 32
+DIGEST_BYTES = 32
+QUERY_HEAD_BYTES = TAG_BYTES + KEY_BYTES + 1
+MAX_SHARE_BYTES = 1 << 30
+
+
+class Kind(IntEnum):
+    """How an input share is given."""
+
+    SEED = 0
+    PACKED = 1
+
+
+@dataclass(frozen=True)
+class QueryPlaintext:
+    """tag (16) | reply public key (32) | kind u8 | payload.
+
+    Attributes:
+        tag: secret, the same in both envelopes of a query; goes into the run digest.
+        reply_key: X25519 key to which the evaluator seals its reply.
+        kind: ``SEED``: the payload is a 32-byte seed; ``PACKED``: ring values, 6 bytes each.
+    """
+
+    tag: bytes = field(repr=False)
+    reply_key: bytes = field(repr=False)
+    kind: Kind
+    payload: BytesLike = field(repr=False)
+
+    def encode(self) -> bytes:
+        """The plaintext's bytes.
+
+        Raises:
+            WireError: a part has the wrong length.
+        """
+        if len(self.tag) != TAG_BYTES or len(self.reply_key) != KEY_BYTES:
+            raise WireError("a query's tag has 16 bytes, its reply key 32")
+        size = memoryview(self.payload).nbytes
+        if size != SEED_BYTES if self.kind is Kind.SEED else not size or size % VALUE_BYTES:
+            raise WireError("a query's payload is a seed of 32 bytes, or 6 bytes for each value")
+        return b"".join((self.tag, self.reply_key, bytes([self.kind]), self.payload))
+
+    @classmethod
+    def parse(cls, data: BytesLike, values: int) -> Self:
+        """Read an opened query for an input of ``values`` ring values (the header's).
+
+        Raises:
+            WireError: another length than that asks for, or an unknown kind.
+        """
+        view = memoryview(data)
+        if view.nbytes < QUERY_HEAD_BYTES:
+            raise WireError("a query's plaintext is too short")
+        try:
+            kind = Kind(view[QUERY_HEAD_BYTES - 1])
+        except ValueError:
+            raise WireError("a query's share is of an unknown kind") from None
+        payload = view[QUERY_HEAD_BYTES:]
+        if payload.nbytes != (SEED_BYTES if kind is Kind.SEED else VALUE_BYTES * values):
+            raise WireError("a query's share does not have the length that its shape asks for")
+        tag, reply_key = bytes(view[:TAG_BYTES]), bytes(view[TAG_BYTES : QUERY_HEAD_BYTES - 1])
+        return cls(tag, reply_key, kind, payload)
+
+
+@dataclass(frozen=True)
+class PushPlaintext:
+    """manifest length u32 | manifest | signature (64) | share payload.
+
+    The share's length is whatever is left: ``Manifest.check_share`` decides on it.
+    """
+
+    manifest: Signed
+    share: BytesLike = field(repr=False)
+
+    def encode(self) -> bytes:
+        """The plaintext's bytes.
+
+        Raises:
+            WireError: the manifest or the share is too long, or empty.
+        """
+        size, share = len(self.manifest.document), memoryview(self.share).nbytes
+        if size > Manifest.MAX_BYTES or not 0 < share <= MAX_SHARE_BYTES:
+            raise WireError("the manifest or the share is too long to push, or empty")
+        head = (size.to_bytes(4, "big"), self.manifest.document, self.manifest.signature)
+        return b"".join((*head, self.share))
+
+    @classmethod
+    def parse(cls, data: BytesLike) -> Self:
+        """Read an opened push; the manifest is neither verified nor parsed yet.
+
+        Raises:
+            WireError: a length is out of bounds.
+        """
+        view = memoryview(data)
+        if view.nbytes < 4:
+            raise WireError("a push's plaintext is too short")
+        size = int.from_bytes(view[:4], "big")
+        end = 4 + size
+        share = view[end + SIGNATURE_BYTES :]
+        if not 0 < size <= Manifest.MAX_BYTES or not 0 < share.nbytes <= MAX_SHARE_BYTES:
+            raise WireError("a push's manifest or share is missing, cut off or too long")
+        signature = bytes(view[end : end + SIGNATURE_BYTES])
+        return cls(Signed(document=bytes(view[4:end]), signature=signature), share)
+
+
+@dataclass(frozen=True)
+class ReplyPlaintext:
+    """run digest (32) | output share, packed.
+
+    Attributes:
+        run_digest: equal in both replies to a query, or the client uses neither.
+    """
+
+    run_digest: bytes
+    share: BytesLike = field(repr=False)
+
+    def encode(self) -> bytes:
+        """The plaintext's bytes.
+
+        Raises:
+            WireError: a part has the wrong length.
+        """
+        size = memoryview(self.share).nbytes
+        if len(self.run_digest) != DIGEST_BYTES or not size or size % VALUE_BYTES:
+            raise WireError("a reply has a digest of 32 bytes and 6 bytes for each value")
+        return b"".join((self.run_digest, self.share))
+
+    @classmethod
+    def parse(cls, data: BytesLike, values: int) -> Self:
+        """Read an opened reply that must have ``values`` ring values.
+
+        Raises:
+            WireError: another length.
+        """
+        view = memoryview(data)
+        if view.nbytes != DIGEST_BYTES + VALUE_BYTES * values:
+            raise WireError("a reply does not have the length that the model's output asks for")
+        return cls(bytes(view[:DIGEST_BYTES]), view[DIGEST_BYTES:])

@@ -1,0 +1,113 @@
+"""HTTP/1.1: uvicorn inside the running event loop, where the caller owns signals and the socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+
+from libmpc.errors import ConfigError
+from services.common.tls import TlsFiles
+
+logger = logging.getLogger(__name__)
+
+GRACE_SECONDS = 1
+KEEP_ALIVE_SECONDS = 75
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Http1Server:
+    """One listening port.
+
+    Args:
+        app: any ASGI application; lifespan events are not sent.
+        host: address to listen on.
+        port: port to listen on; 0 for a free one.
+        tls: own certificate and key (clients need none); ``None`` for clear text.
+
+    Raises:
+        ConfigError: the port is in use or not allowed, or a TLS file cannot be used.
+    """
+
+    def __init__(self, app: Any, host: str, port: int, tls: TlsFiles | None = None) -> None:
+        files: dict[str, Any] = {}
+        if tls is not None:
+            tls.check()
+            files = {"ssl_certfile": tls.certificate, "ssl_keyfile": tls.key}
+        config = uvicorn.Config(
+            app,
+            lifespan="off",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            **files,
+        )
+        try:
+            config.load()
+        except OSError as error:  # SSLError is one
+            raise ConfigError(f"cannot use the TLS files: {error}") from None
+        # uvicorn would log a port in use and call sys.exit; so the socket is made here.
+        self._socket = _listen(host, port)
+        self._server = _Server(config)
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return int(self._socket.getsockname()[1])
+
+    async def start(self) -> None:
+        """Answer requests from now on."""
+        self._task = asyncio.ensure_future(self._server.serve(sockets=[self._socket]))
+
+    async def wait(self) -> None:
+        """Return when the server has stopped; raises what it failed with."""
+        if self._task is not None:
+            await asyncio.shield(self._task)
+
+    async def stop(self) -> None:
+        """Take no more connections, let requests finish for a second, end. Idempotent."""
+        self._server.should_exit = True
+        if self._task is None:
+            self._socket.close()
+            return
+        done, _ = await asyncio.wait({self._task}, timeout=GRACE_SECONDS + 1)
+        if not done:
+            self._task.cancel()
+        with contextlib.suppress(Exception, asyncio.CancelledError):
+            await self._task
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listener: socket.socket | None = None
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, proto)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(1024)
+        listener.setblocking(False)
+    except OSError as error:
+        if listener is not None:
+            listener.close()
+        raise ConfigError(
+            f"cannot listen on {host}: port {port} is in use or not allowed ({error.strerror}); "
+            "stop what uses it or choose another port"
+        ) from None
+    return listener

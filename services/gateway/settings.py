@@ -1,0 +1,100 @@
+"""Settings of a gateway."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from libmpc.link import LinkSettings
+from services.common.settings import ServiceSettings
+
+MIB = 1 << 20
+
+
+class GatewaySettings(ServiceSettings):
+    """``gateway.yaml``; every field can be set as ``LIBMPC_GATEWAY_<NAME>`` too."""
+
+    model_config = SettingsConfigDict(env_prefix="LIBMPC_GATEWAY_")
+
+    token_sha256: SecretStr = Field(
+        description="SHA-256 (hex) of the token that clients present; the token itself is theirs."
+    )
+    tls: bool = Field(
+        True,
+        description="Serve HTTPS. Set it to false only behind a proxy that does, on one machine.",
+    )
+    link_timeout: float = Field(
+        3.0, ge=1, le=60, description="Seconds of silence after which a party counts as dead."
+    )
+    call_timeout: float = Field(
+        5.0, gt=0, le=60, description="Seconds that a party may take to answer a short question."
+    )
+    query_timeout: float = Field(
+        30.0, gt=0, le=3600, description="Seconds that a query may take unless it says otherwise."
+    )
+    max_query_timeout: float = Field(
+        300.0, gt=0, le=3600, description="The most seconds that a query may ask for."
+    )
+    push_timeout: float = Field(
+        120.0, gt=0, le=3600, description="Seconds that a party may take to store a pushed share."
+    )
+    commit_timeout: float = Field(
+        10.0,
+        gt=0,
+        le=600,
+        description="Seconds to go on trying when a party is lost in the middle of a change.",
+    )
+    body_idle_timeout: float = Field(
+        30.0, ge=0, le=3600, description="Seconds that a sender may pause within a body."
+    )
+    max_infer_bytes: int = Field(
+        256 * MIB, ge=1, description="Longest body of a query, in bytes."
+    )
+    max_json_bytes: int = Field(
+        32 * MIB,
+        ge=1,
+        description="Longest body of a query as JSON without binary data, in bytes.",
+    )
+    max_push_bytes: int = Field(2048 * MIB, ge=1, description="Longest body of a push, in bytes.")
+    memory_bytes: int = Field(
+        3072 * MIB, ge=1, description="Bodies held at the same time, in bytes; beyond it: 503."
+    )
+    queue_length: int = Field(
+        1024, ge=1, description="Queries of one model that may wait; beyond it: 429."
+    )
+    batches: int = Field(
+        2, ge=1, le=64, description="Batches of one model under way before queries are grouped."
+    )
+    max_batches: int = Field(
+        8, ge=1, le=64, description="Batches of one model under way, whatever waits."
+    )
+    batch_delay: float = Field(
+        0.05,
+        ge=0,
+        le=10,
+        description="Seconds that a query waits to be grouped while max_batches allows another.",
+    )
+    batch_queries: int = Field(256, ge=1, le=1024, description="Most queries in one batch.")
+    batch_rows: int = Field(
+        1024, ge=1, description="Most samples in one batch, unless one query has more."
+    )
+    batch_bytes: int = Field(
+        16 * MIB, ge=1, description="Most bytes in one batch, unless one query has more."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        digest = self.token_sha256.get_secret_value()
+        if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
+            raise ValueError("token_sha256 must be 64 lower-case hexadecimal digits")
+        if self.max_batches < self.batches:
+            raise ValueError("max_batches must not be less than batches")
+        if self.max_query_timeout < self.query_timeout:
+            raise ValueError("max_query_timeout must not be less than query_timeout")
+        return self
+
+    def link_settings(self) -> LinkSettings:
+        """The bounds of a link to a party: it sends us replies, lists and receipts only."""
+        return LinkSettings(heartbeat=self.link_timeout / 3, timeout=self.link_timeout)

@@ -1,0 +1,28 @@
+"""The party's HTTP/2 application: one route that carries every link, and a short self-description."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from libmpc._version import __version__
+from libmpc.party.messages import PartyStatus
+from libmpc.party.node import PartyNode
+from services.common.http2_server import LinkEndpoint, mount
+
+
+def make_app(node: PartyNode, endpoint: LinkEndpoint) -> FastAPI:
+    """Control routes and the link route. Reachable with a certificate of the deployment only."""
+    app = FastAPI(
+        title="libmpc party",
+        version=__version__,
+        description="Peers and gateways do everything over sealed links (POST /link/v1).",
+        docs_url=None,
+        redoc_url=None,
+    )
+
+    @app.get("/v1/status", summary="Readiness, epoch and number of models")
+    async def status() -> PartyStatus:
+        return node.status()
+
+    mount(app, endpoint)
+    return app

@@ -1,0 +1,48 @@
+"""Settings of a party."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from libmpc.link import LinkSettings
+from libmpc.party.node import NodeSettings
+from libmpc.party.roles import RoleSettings
+from services.common.settings import ServiceSettings
+
+
+class PartySettings(ServiceSettings):
+    """``party.yaml``; every field can be set as ``LIBMPC_PARTY_<NAME>`` too."""
+
+    model_config = SettingsConfigDict(env_prefix="LIBMPC_PARTY_")
+
+    index: int = Field(ge=0, le=2, description="Which party this is; never changes.")
+    round_timeout: float = Field(
+        5.0, gt=0, le=600, description="Seconds to wait for one message of the other evaluator."
+    )
+    bundle_timeout: float = Field(
+        20.0, gt=0, le=600, description="Seconds that a query waits for correlated randomness."
+    )
+    link_timeout: float = Field(
+        3.0, ge=1, le=60, description="Seconds of silence after which a peer counts as dead."
+    )
+    pool_bytes: int = Field(
+        256 << 20, ge=1 << 20, description="Memory for correlated randomness kept ready, in bytes."
+    )
+    workers: int = Field(
+        1, ge=1, le=64, description="Threads that deal and prepare correlated randomness."
+    )
+
+    def node_settings(self) -> NodeSettings:
+        """The bounds as the library takes them."""
+        return NodeSettings(
+            link=LinkSettings(
+                max_message=1 << 30, heartbeat=self.link_timeout / 3, timeout=self.link_timeout
+            ),
+            role=RoleSettings(
+                round_timeout=self.round_timeout,
+                take_timeout=self.bundle_timeout,
+                max_pool_bytes=self.pool_bytes,
+            ),
+            workers=self.workers,
+        )

@@ -1,0 +1,290 @@
+from __future__ import annotations
+
+import copy
+import re
+from pathlib import Path
+
+import h5py  # type: ignore[import-untyped]
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from libmpc.errors import ModelError
+from libmpc.graph.keras import read_keras
+from libmpc.graph.model import load_model
+from libmpc.graph.nodes import AveragePooling2D, Conv2D, Dense, Graph
+from tests.graph.keras_files import (
+    DATA,
+    Config,
+    dense,
+    layer,
+    sequential,
+    weights_for,
+    write_h5,
+    write_keras,
+)
+
+EXPECTED = np.load(DATA / "expected.npz")
+
+
+def kinds(graph: Graph) -> list[str]:
+    return [type(node).__name__ for node in graph.nodes]
+
+
+def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    raised: NDArray[np.float64] = np.exp(logits - logits.max(-1, keepdims=True))
+    raised /= raised.sum(-1, keepdims=True)
+    return raised
+
+
+@pytest.mark.parametrize("ending", ["h5", "keras"])
+@pytest.mark.parametrize("name", ["sequential", "functional"])
+def test_answers_like_keras(name: str, ending: str) -> None:
+    model = load_model(DATA / f"{name}.{ending}", (0, 1), require_proof=True)
+    logits = model.reference(EXPECTED[f"{name}_x"])
+    if name == "sequential":
+        assert model.final_activation == "softmax"
+        logits = softmax(logits)
+    else:
+        assert model.final_activation is None
+    assert np.abs(logits - EXPECTED[f"{name}_y"]).max() < 2e-3
+
+
+def test_both_formats_give_the_same_weights() -> None:
+    for name in ("sequential", "functional"):
+        one, two = (load_model(DATA / f"{name}.{e}", (0, 1)) for e in ("h5", "keras"))
+        assert one.plan == two.plan
+        for index, (w, b) in one.weights.items():
+            assert np.array_equal(w, two.weights[index][0])
+            assert np.array_equal(b, two.weights[index][1])
+
+
+def test_keras_2_file(tmp_path: Path) -> None:
+    config = sequential(dense("first", 3), layer("ReLU", "relu"), dense("second", 2))
+    graph = read_keras(write_h5(tmp_path / "m.h5", config))
+    assert kinds(graph) == ["Input", "Dense", "Relu", "Dense"]
+    node = graph.nodes[1]
+    assert isinstance(node, Dense)
+    assert node.weights.tolist() == (np.arange(12).reshape(4, 3) / 8).tolist()
+    assert node.bias.tolist() == [0, 1, 2]
+
+
+def test_layers_of_very_old_files(tmp_path: Path) -> None:
+    """Before Keras 2.2.3 the configuration was the list of layers, without an input layer."""
+    config = sequential(dense("first", 3))
+    entries = config["config"]["layers"][1:]
+    entries[0]["config"]["batch_input_shape"] = [None, 4]
+    path = write_h5(
+        tmp_path / "m.h5", {"class_name": "Sequential", "config": entries}, weights_for(config)
+    )
+    assert read_keras(path).nodes[0].output_shape(()) == (4,)
+
+
+def test_input_shape_from_the_build(tmp_path: Path) -> None:
+    config = sequential(dense("first", 3))
+    weights = weights_for(config)
+    del config["config"]["layers"][0]
+    config["config"]["build_input_shape"] = [None, 4]
+    assert kinds(read_keras(write_h5(tmp_path / "m.h5", config, weights))) == ["Input", "Dense"]
+    del config["config"]["build_input_shape"]
+    with pytest.raises(ModelError, match="input shape; begin it with"):
+        read_keras(write_h5(tmp_path / "m.h5", config, weights))
+
+
+def keras_2_functional(*names: str) -> Config:
+    layers = [layer("InputLayer", "in", batch_input_shape=[None, 4])]
+    layers += [dense(name, 4) for name in names]
+    layers[0]["inbound_nodes"] = []
+    for before, entry in zip(["in", *names], layers[1:], strict=False):
+        entry["inbound_nodes"] = [[[before, 0, 0, {}]]]
+    config = {"layers": layers, "input_layers": [["in", 0, 0]]}
+    return {"class_name": "Functional", "config": {**config, "output_layers": [[names[-1], 0, 0]]}}
+
+
+def test_functional_chain_by_its_edges(tmp_path: Path) -> None:
+    config = keras_2_functional("a", "b", "c")
+    weights = weights_for(config)
+    config["config"]["layers"][1:] = config["config"]["layers"][:0:-1]  # listed backwards
+    graph = read_keras(write_h5(tmp_path / "m.h5", config, weights))
+    assert [node.name for node in graph.nodes] == ["in", "a", "b", "c"]
+
+
+def test_functional_models_that_are_no_chain(tmp_path: Path) -> None:
+    def refused(config: Config, match: str) -> None:
+        with pytest.raises(ModelError, match=match):
+            read_keras(write_h5(tmp_path / "m.h5", config))
+
+    base = keras_2_functional("a", "b", "c")
+    for source, match in (
+        ("a", "'c' .*branches"),
+        ("c", "does not come from"),
+        ("nobody", "does not come from"),
+    ):
+        config = copy.deepcopy(base)
+        config["config"]["layers"][3]["inbound_nodes"] = [[[source, 0, 0, {}]]]
+        refused(config, match)
+    config = copy.deepcopy(base)
+    config["config"]["output_layers"] = [["b", 0, 0]]
+    refused(config, "output is not its last layer")
+    config["config"]["output_layers"] = [["c", 0, 0], ["b", 0, 0]]
+    refused(config, "output is not its last layer")
+    config = copy.deepcopy(base)
+    config["config"]["layers"][2]["inbound_nodes"] *= 2
+    refused(config, "'b'.*used 2 times")
+    config["config"]["layers"][2] = layer("Add", "sum")
+    config["config"]["layers"][2]["inbound_nodes"] = [[["a", 0, 0, {}], ["in", 0, 0, {}]]]
+    refused(config, r"'sum' \(Add\)")
+    config = copy.deepcopy(base)
+    config["config"]["layers"].append(copy.deepcopy(config["config"]["layers"][0]))
+    refused(config, "2 inputs")
+
+
+def test_weights_are_found_by_name_not_by_order(tmp_path: Path) -> None:
+    config = sequential(dense("dense_1", 4), dense("dense", 4))
+    kernels = [np.full((4, 4), 1.0, "f4"), np.full((4, 4), 2.0, "f4")]
+    bias = np.zeros(4, "f4")
+    groups = {"dense": [kernels[1], bias], "dense_1": [kernels[0], bias]}
+    swapped = {"dense": [kernels[0], bias], "dense_1": [kernels[1], bias]}
+    for variables, names in (
+        (groups, {"dense": "dense", "dense_1": "dense_1"}),
+        (swapped, {"dense": "dense_1", "dense_1": "dense"}),
+        (swapped, None),  # no names: numbers count the layers of a class, as Keras does
+    ):
+        graph = read_keras(write_keras(tmp_path / "m.keras", config, variables, names))
+        first, second = graph.nodes[1:]
+        assert isinstance(first, Dense) and isinstance(second, Dense)
+        assert (first.weights[0, 0], second.weights[0, 0]) == (1, 2)
+    # The first versions called the group otherwise.
+    old = write_keras(tmp_path / "m.keras", config, swapped, root="_layer_checkpoint_dependencies")
+    assert kinds(read_keras(old)) == ["Input", "Dense", "Dense"]
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "expected"),
+    [
+        (28, 3, 1, (1, 1)),
+        (28, 3, 2, (0, 1)),
+        (7, 3, 2, (1, 1)),
+        (8, 5, 3, (1, 2)),
+        (6, 1, 2, (0, 0)),
+    ],
+)
+def test_same_padding(
+    tmp_path: Path, size: int, kernel: int, stride: int, expected: tuple[int, int]
+) -> None:
+    config = sequential(
+        conv(kernel_size=[kernel, 1], strides=[stride, 1], padding="same"), shape=(size, 4, 1)
+    )
+    weights = {"conv": {"kernel": np.ones((kernel, 1, 1, 2)), "bias": np.zeros(2)}}
+    node = read_keras(write_h5(tmp_path / "m.h5", config, weights)).nodes[1]
+    assert isinstance(node, Conv2D)
+    assert node.padding == (*expected, 0, 0)
+    assert node.output_shape((size, 4, 1))[0] == -(-size // stride)
+
+
+def conv(**changes: object) -> Config:
+    values: Config = {"filters": 2, "kernel_size": [3, 3], "activation": "linear"}
+    return layer("Conv2D", "conv", **(values | changes))
+
+
+def test_same_pooling_only_where_nothing_is_padded(tmp_path: Path) -> None:
+    pool = layer("AveragePooling2D", "pool", pool_size=[2, 2], strides=[2, 2], padding="same")
+    graph = read_keras(write_h5(tmp_path / "m.h5", sequential(pool, shape=(4, 6, 1))))
+    assert isinstance(graph.nodes[1], AveragePooling2D)
+    with pytest.raises(ModelError, match=r"'pool' \(AveragePooling2D\).*not supported yet"):
+        read_keras(write_h5(tmp_path / "m.h5", sequential(pool, shape=(5, 6, 1))))
+
+
+@pytest.mark.parametrize(
+    ("entry", "match"),
+    [
+        (layer("LSTM", "memory"), r"'memory' \(LSTM\).*supported are InputLayer, Conv2D"),
+        (layer("Lambda", "code", function="x"), r"'code' \(Lambda\)"),
+        (layer("MaxPooling2D", "max"), r"'max' \(MaxPooling2D\)"),
+        (layer("Activation", "act", activation="tanh"), r"'act' .*'tanh' is not supported"),
+        (layer("Activation", "act", activation={"class_name": "f"}), r"'act' .*activation"),
+        (layer("ReLU", "r", max_value=6.0), r"'r' .*max_value=6.0"),
+        (layer("ReLU", "r", negative_slope=0.1), r"negative_slope=0.1"),
+        (layer("ReLU", "r", threshold=True), r"threshold=True"),
+        (conv(groups=2), "groups=2"),
+        (conv(data_format="channels_first"), "data_format='channels_first'"),
+        (conv(padding="causal"), "padding='causal' is not supported, only 'valid' or 'same'"),
+        (conv(kernel_size=[3, 3, 3]), "not a pair"),
+        (conv(kernel_size=[3, "3"]), "whole number"),
+        (conv(strides=0), "strides=0"),
+        (conv(filters=2.5), "filters=2.5"),
+        (conv(filters=True), "filters=True"),
+        (conv(use_bias="yes"), "use_bias='yes'"),
+        (conv(kernel_size=[7, 7]), "larger than the image"),
+        (conv(activation="relu6"), "'conv' .*'relu6'"),
+        ({"class_name": "Dense", "config": {"units": 3}}, "without class or name"),
+        ({"class_name": "Dense"}, "configuration of a 'Dense' layer"),
+        ({**dense("mine", 3), "registered_name": "me>Dense"}, "author's own"),
+    ],
+)
+def test_refused_layers(tmp_path: Path, entry: Config, match: str) -> None:
+    config = sequential(entry, shape=(6, 6, 1))
+    weights = {"conv": {"kernel": np.ones((7, 7, 1, 2)), "bias": np.ones(2)}}
+    with pytest.raises(ModelError, match=match):
+        read_keras(write_h5(tmp_path / "m.h5", config, weights))
+
+
+def test_layers_that_need_an_image(tmp_path: Path) -> None:
+    for entry in (conv(), layer("AveragePooling2D", "pool", pool_size=2)):
+        with pytest.raises(ModelError, match=r"needs an image .* has \(4,\)"):
+            read_keras(write_h5(tmp_path / "m.h5", sequential(entry)))
+
+
+@pytest.mark.parametrize(
+    ("variables", "match"),
+    [
+        ({}, "no weights for it"),
+        ({"kernel": np.ones((4, 3))}, "should have kernel and bias"),
+        ({"kernel": np.ones((4, 3)), "bias": np.ones(3), "lora": np.ones(3)}, "has 3 arrays"),
+        ({"kernel": np.ones((4, 3)), "beta": np.ones(3)}, "should have kernel and bias"),
+        (
+            {"kernel": np.ones((3, 4)), "bias": np.ones(3)},
+            r"shape \(3, 4\), the layer needs \(4, 3\)",
+        ),
+        ({"kernel": np.ones((4, 3), "i8"), "bias": np.ones(3)}, "dtype int64"),
+        ({"kernel": h5py.Empty("f4"), "bias": np.ones(3)}, "shape None"),
+    ],
+)
+def test_weights_that_do_not_fit(tmp_path: Path, variables: Config, match: str) -> None:
+    weights = {"d": variables} if variables else {}
+    with pytest.raises(ModelError, match=rf"layer 'd' \(Dense\).*{match}"):
+        read_keras(write_h5(tmp_path / "m.h5", sequential(dense("d", 3)), weights))
+
+
+def test_shapes_that_are_open_or_too_large(tmp_path: Path) -> None:
+    for shape, match in (
+        ((None, 4), "not fixed"),
+        ((), "is not"),
+        ((1 << 21,), "not supported"),
+        ((1 << 15, 1 << 15), "more than"),
+        ((0,), "not supported"),
+        (("a",), "not fixed"),
+    ):
+        config = sequential(layer("Flatten", "f"), shape=shape)  # type: ignore[arg-type]
+        with pytest.raises(ModelError, match=match):
+            read_keras(write_h5(tmp_path / "m.h5", config))
+
+
+def test_other_kinds_of_models(tmp_path: Path) -> None:
+    for text, match in (
+        ('{"class_name": "MyModel", "config": {}}', "'MyModel' is not supported"),
+        ("[1]", "not a JSON object"),
+        ("{", "not valid JSON"),
+        ("[" * 50_000, "not valid JSON"),
+        ('{"class_name": "Sequential"}', "not a JSON object"),
+        ('{"class_name": "Sequential", "config": {"layers": 5}}', "not a list"),
+        ('{"class_name": "Sequential", "config": {"layers": []}}', "input shape"),
+        ('{"class_name": "Functional", "config": {"layers": []}}', "0 inputs"),
+        (
+            '{"class_name": "Functional", "config": {"layers": [{"class_name": "Dense", '
+            '"config": {"name": "a"}}]}}',
+            "damaged",
+        ),
+    ):
+        with pytest.raises(ModelError, match=re.escape(match)):
+            read_keras(write_h5(tmp_path / "m.h5", text))

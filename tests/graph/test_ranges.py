@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from libmpc import fixedpoint
+from libmpc.errors import InputError, RangeError
+from libmpc.graph.encoding import encode_weights
+from libmpc.graph.folding import Folded, fold_graph
+from libmpc.graph.intervals import Span, interval_bounds, limits
+from libmpc.graph.model import build_model
+from libmpc.graph.nodes import Conv2D, Dense, Graph, Input, Relu
+from libmpc.graph.plan import ReluStep
+from libmpc.graph.ranges import RangeWarning, analyse, observe, random_inputs
+from tests.graph.naive import Sketch, tutorial
+
+UNIT = 2.0**-32
+ONE = 1 << 16
+
+
+def one_weight(weight: float, bias: float = 0.0, relu: bool = True) -> Folded:
+    """z = weight * x + bias, into a ReLU or straight out."""
+    first = Dense("heavy", ("x",), np.array([[weight]]), np.array([bias]))
+    nodes = (Input("x", (), (1,)), first, Relu("r", ("heavy",)))
+    if not relu:
+        return fold_graph(Graph(nodes[:2]))
+    last = Dense("light", ("r",), np.zeros((1, 1)), np.zeros(1))
+    return fold_graph(Graph((*nodes, last)))
+
+
+def status(folded: Folded, low: int, high: int, proof: bool = True) -> str:
+    plan, weights = folded.plan, encode_weights(folded)
+    return analyse(plan, folded.names, weights, (low, high), require_proof=proof).status
+
+
+@pytest.mark.parametrize(
+    ("relu", "low", "high"),
+    [(True, -(2**47) + 2**16, 2**47), (False, -(2**47), 2**47 - 1)],
+)
+def test_both_ends_are_sharp(relu: bool, low: int, high: int) -> None:
+    # z = x·1 + b with b at scale 2^32 gives every integer; x is 0 or the largest it may be.
+    top = high - (1 << 46)
+    folded = one_weight(2.0**30, top * UNIT, relu)  # x = 2^-16 adds 2^46
+    assert status(folded, 0, 1) == "proven"
+    with pytest.raises(RangeError, match="'heavy': the range is not proven"):
+        status(one_weight(2.0**30, (top + 1) * UNIT, relu), 0, 1)
+    bottom = low + (1 << 46)
+    assert status(one_weight(-(2.0**30), bottom * UNIT, relu), 0, 1) == "proven"
+    with pytest.raises(RangeError, match="not proven"):
+        status(one_weight(-(2.0**30), (bottom - 1) * UNIT, relu), 0, 1)
+
+
+def test_samples_must_stay_a_factor_of_sixteen_below() -> None:
+    # Correlated inputs: u - v of the same x cancels, which intervals cannot see.
+    def cancelling(size: float, bias: float) -> Folded:
+        both = Dense("both", ("x",), np.array([[1.0, 1.0]]), np.array([0.0, bias]))
+        minus = Dense("minus", ("r",), np.array([[size], [-size]]), np.zeros(1))
+        nodes = (Input("x", (), (1,)), both, Relu("r", ("both",)), minus)
+        return fold_graph(Graph(nodes))
+
+    with pytest.warns(RangeWarning, match="'minus' is not proven.*factor of 16 "):
+        assert status(cancelling(40000.0, 2048 / 40000), 0, ONE, proof=False) == "calibrated"
+    with pytest.raises(RangeError, match="'minus'.*factor of 16.*±2048.*scale"):
+        status(cancelling(40000.0, 2049 / 40000), 0, ONE, proof=False)
+    with pytest.raises(RangeError, match="'minus'.*not proven.*or do without the proof"):
+        status(cancelling(40000.0, 0.0), 0, ONE, proof=True)
+
+
+def test_refused_where_samples_leave_the_range() -> None:
+    with pytest.raises(RangeError, match=r"'heavy': its values reach 0 to 65536 on samples"):
+        status(one_weight(65536.0), 0, ONE, proof=False)
+    # Far beyond what float64 holds exactly.
+    with pytest.raises(RangeError, match="'heavy'"):
+        status(one_weight(2.0**30), -(2**46), 2**46, proof=False)
+    with pytest.raises(RangeError, match="'heavy'"):
+        status(one_weight(2.0**30), -(2**46), 2**46)
+
+
+def test_given_samples_decide() -> None:
+    node = Dense("sum", ("x",), np.full((3, 1), 20000.0), np.zeros(1))
+    graph = Graph((Input("x", (), (3,)), node))
+    with pytest.raises(RangeError, match="'sum'"):
+        build_model(graph, (0, 1))
+    with pytest.warns(RangeWarning, match="on 2 samples is a factor of 16.4"):
+        model = build_model(graph, (0, 1), calibration=[[0.1, 0, 0], [0, 0, 0]])
+    assert (model.range.status, model.range.samples) == ("calibrated", 2)
+    assert model.range.margin == pytest.approx(16.384, rel=1e-3)
+    with pytest.raises(RangeError, match="'sum'"):
+        build_model(graph, (0, 1), calibration=[[1, 0, 0]])
+    with pytest.raises(InputError):
+        build_model(graph, (0, 1), calibration=[[2, 0, 0]])
+
+
+def test_tutorial_network_is_proven() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = build_model(tutorial(), (0, 1), require_proof=True)
+    assert model.range.status == "proven"
+    assert model.range.margin > 16
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32), st.integers(-300000, 300000), st.integers(0, 300000))
+def test_bounds_hold(seed: int, low: int, width: int) -> None:
+    sketch = Sketch((6, 5, 2), seed, bits=20).conv(3, (2, 2), padding=(1, 0, 1, 0)).relu()
+    sketch.pool((2, 2), (1, 2)).conv(2, (2, 1)).relu().flatten().dense(3).relu().dense(2)
+    folded = fold_graph(sketch.graph)
+    weights = encode_weights(folded)
+    bounds = interval_bounds(folded.plan, weights, (low, low + width))
+    seen = observe(folded.plan, weights, random_inputs(folded.plan, (low, low + width)))
+    assert list(bounds) == list(seen)
+    for index, span in bounds.items():
+        assert span.low <= seen[index].low <= seen[index].high <= span.high
+
+
+def test_bounds_of_one_layer_are_attained() -> None:
+    folded = fold_graph(Sketch((4, 4, 2), 9).conv(3, padding=(1, 1, 1, 1)).graph)
+    weights = encode_weights(folded)
+    [span] = interval_bounds(folded.plan, weights, (-3, 5)).values()
+    corners = np.full((4, 4, 2), 5)
+    w, b = (fixedpoint.to_signed(a) for a in weights[1])
+    high = int((np.where(w > 0, 5, -3) * w).sum(0).max()), int(b.max())
+    assert span.high <= sum(high)
+    assert corners.shape == folded.plan.input_shape
+    # One pixel in the middle sees no padding: the sum over all taps of the better end.
+    centre = np.where(w > 0, 5 * w, -3 * w).sum(0) + b
+    assert span.high == centre.max()
+
+
+def test_limits_depend_on_the_reader() -> None:
+    plan = fold_graph(Sketch((3,)).dense(2).relu().dense(1).graph).plan
+    assert isinstance(plan.steps[2], ReluStep)
+    assert limits(plan, 1) == Span(-(2.0**47) + 65536, 2.0**47)
+    assert limits(plan, 3) == Span(-(2.0**47), 2.0**47 - 1)
+
+
+@pytest.mark.parametrize(
+    ("weight", "bias", "match"),
+    [
+        (2.0**31, 0.0, "weight of layer 'heavy'.*2\\^31"),
+        (2.0**31 - 2.0**-18, 0.0, "weight of layer 'heavy'"),
+        (0.0, 2.0**15, "bias of layer 'heavy'.*2\\^15"),
+        (float("nan"), 0.0, "weight of layer 'heavy' is NaN"),
+        (0.0, float("inf"), "bias of layer 'heavy'.*infinite"),
+        (1e308, 0.0, "weight of layer 'heavy'"),
+    ],
+)
+def test_weights_that_do_not_fit(weight: float, bias: float, match: str) -> None:
+    with pytest.raises(RangeError, match=match):
+        encode_weights(one_weight(weight, bias))
+    encode_weights(one_weight(2.0**31 - 2.0**-16, 2.0**15 - 2.0**-32))
+
+
+def test_weights_that_overflow_while_they_are_folded() -> None:
+    kernel = np.full((2, 2, 1, 1), 1.7e308)
+    graph = Graph(
+        (
+            Input("x", (), (4, 4, 1)),
+            Conv2D("big", ("x",), kernel, np.zeros(1)),
+            Conv2D("bigger", ("big",), kernel, np.zeros(1)),
+        )
+    )
+    with pytest.raises(RangeError, match=r"'big \+ bigger' is NaN or infinite"):
+        encode_weights(fold_graph(graph))

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from libmpc.credentials import Credential
+from libmpc.deployment import Deployment
+from libmpc.deployment_init import join, make_party
+from libmpc.deployment_local import LocalPorts, is_made, make_all, move_all, publish_all
+from libmpc.errors import ConfigError
+from libmpc.identity.keys import GatewayIdentity, PartyIdentity
+from libmpc.identity.tls import bundle
+from libmpc.identity.token import is_token
+
+PORTS = LocalPorts((9001, 9002, 9003), (9011, 9012, 9013), 9000)
+
+
+def settings(path: Path) -> dict[str, Any]:
+    return yaml.safe_load(path.read_text())  # type: ignore[no-any-return]
+
+
+def snapshot(directory: Path) -> dict[str, bytes]:
+    return {
+        str(p.relative_to(directory)): p.read_bytes() for p in directory.rglob("*.*") if p.is_file()
+    }
+
+
+def check_modes(directory: Path) -> None:
+    for path in directory.rglob("*"):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if path.name in ("keys", "data"):
+            assert mode == 0o700
+        elif path.suffix == ".key" or path.name == "credentials.yaml":
+            assert mode == 0o600
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> list[Path]:
+    return [
+        make_party(index, f"https://p{index}.example.org:8443", tmp_path / f"org{index}")
+        for index in range(3)
+    ]
+
+
+def test_three_organisations(tmp_path: Path, three: list[Path]) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    deployment = join(three[::-1], "https://gateway.example.org", home, "mnist-net")
+    assert Deployment.from_file(home / "deployment.yaml") == deployment
+    assert len(bundle(deployment.tls_ca)) == 4
+    for index, public in enumerate(three):
+        identity = PartyIdentity.load(public.parent / "keys")
+        deployment.check_party(index, identity.static_public, identity.signing.public)
+        assert settings(public.parent / "party.yaml") == {
+            "index": index,
+            "deployment": "deployment.yaml",
+            "keys": "keys",
+            "data": "data",
+            "host": "0.0.0.0",
+            "port": 8443,
+            "health_host": "0.0.0.0",
+            "health_port": 8081,
+        }
+        private = [p.read_text() for p in (public.parent / "keys").glob("*.key")]
+        assert len(private) == 4
+        assert all(key.splitlines()[1] not in public.read_text() for key in private)
+    gateway = GatewayIdentity.load(home / "gateway" / "keys")
+    deployment.check_gateway(gateway.static_public)
+    credential = Credential.beside(home / "deployment.yaml", deployment)
+    assert credential is not None
+    assert credential.token is not None
+    token = credential.token.get_secret_value()
+    config = settings(home / "gateway" / "gateway.yaml")
+    assert is_token(token, config["token_sha256"])
+    assert config.keys() == {"deployment", "keys", "data", "host", "port", "token_sha256"}
+    everything = snapshot(home)
+    assert [name for name, data in everything.items() if token.encode() in data] == [
+        "credentials.yaml"
+    ]
+    check_modes(tmp_path)
+
+
+def test_party_again(three: list[Path]) -> None:
+    directory = three[1].parent
+    before = snapshot(directory)
+    with pytest.raises(ConfigError, match="exists and is not overwritten"):
+        make_party(1, "https://p1.example.org", directory)
+    assert snapshot(directory) == before
+
+
+def test_join_again(tmp_path: Path, three: list[Path]) -> None:
+    join(three, "https://gateway.example.org", tmp_path / "home", "x")
+    before = snapshot(tmp_path)
+    with pytest.raises(ConfigError, match="exists and is not overwritten"):
+        join(three, "https://gateway.example.org", tmp_path / "home", "x")
+    assert snapshot(tmp_path) == before
+
+
+def test_join_refuses(tmp_path: Path, three: list[Path]) -> None:
+    home = tmp_path / "home"
+    gateway = "https://gateway.example.org"
+    with pytest.raises(ConfigError, match="each once"):
+        join(three[:2], gateway, home, "x")
+    with pytest.raises(ConfigError, match="each once"):
+        join([three[0], three[1], three[1]], gateway, home, "x")
+    with pytest.raises(ConfigError, match="there is no"):
+        join([*three[:2], tmp_path / "missing"], gateway, home, "x")
+    with pytest.raises(ConfigError, match="name"):
+        join(three, gateway, home, "No Name")
+    with pytest.raises(ConfigError, match="gateway"):
+        join(three, "gateway", home, "x")
+    same = tmp_path / "same.yaml"
+    same.write_text(three[0].read_text().replace("index: 0", "index: 1"))
+    with pytest.raises(ConfigError, match="different organisations"):
+        join([three[0], same, three[2]], gateway, home, "x")
+    with pytest.raises(ConfigError, match="URLs are equal"):
+        join(three, "https://p2.example.org:8443", home, "x")
+    assert not (home / "gateway" / "keys").exists()
+    join(three, gateway, home, "x")
+
+
+@pytest.mark.parametrize(
+    ("index", "url"),
+    [(3, "https://a.org"), (-1, "https://a.org"), (0, "a.org"), (0, "https://a b")],
+)
+def test_party_refuses(tmp_path: Path, index: int, url: str) -> None:
+    with pytest.raises(ConfigError):
+        make_party(index, url, tmp_path / "party")
+    assert not (tmp_path / "party" / "keys").exists()
+
+
+def test_demo(tmp_path: Path) -> None:
+    assert not is_made(tmp_path)
+    deployment = make_all(tmp_path, PORTS, publish=False)
+    assert is_made(tmp_path)
+    assert not (tmp_path / "deployment.yaml").exists()
+    assert publish_all(tmp_path) == tmp_path / "deployment.yaml"
+    assert Deployment.from_file(tmp_path / "deployment.yaml") == deployment
+    for name in ("party0", "party1", "party2", "gateway"):
+        own = tmp_path / name / "deployment.yaml"
+        assert Deployment.from_file(own) == deployment
+        assert own.read_text().startswith("# FOR TRYING OUT ONLY")
+    check_modes(tmp_path)
+    before = snapshot(tmp_path)
+    with pytest.raises(ConfigError, match="not overwritten"):
+        make_all(tmp_path, PORTS)
+    assert snapshot(tmp_path) == before
+
+
+def test_demo_moves(tmp_path: Path) -> None:
+    first = make_all(tmp_path, PORTS)
+    before = snapshot(tmp_path)
+    moved = move_all(tmp_path, LocalPorts((1, 2, 3), (4, 5, 6), 7))
+    after = snapshot(tmp_path)
+    assert (moved.id, moved.fingerprint) == (first.id, first.fingerprint)
+    assert [p.url for p in moved.parties] == [f"https://127.0.0.1:{port}" for port in (1, 2, 3)]
+    assert Deployment.from_file(tmp_path / "deployment.yaml") == moved
+    party = settings(tmp_path / "party2" / "party.yaml")
+    assert (party["index"], party["port"], party["health_port"]) == (2, 3, 6)
+    gateway = settings(tmp_path / "gateway" / "gateway.yaml")
+    assert gateway["port"] == 7
+    same = {n for n in before if n.endswith((".key", ".crt", "credentials.yaml", "public.yaml"))}
+    assert {name for name in before if before[name] == after[name]} == same
+    assert Credential.beside(tmp_path / "deployment.yaml", moved) is not None
+    move_all(tmp_path, PORTS)
+    assert snapshot(tmp_path) == before
+
+
+def test_demo_for_ipv6(tmp_path: Path) -> None:
+    deployment = make_all(tmp_path, PORTS, host="::1")
+    assert deployment.parties[0].url == "https://[::1]:9001"
+    assert settings(tmp_path / "party0" / "party.yaml")["host"] == "::1"
+
+
+def test_nothing_is_left_of_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(OSError, match="disk full"):
+            make_party(0, "https://a.org", tmp_path / "party")
+    assert os.listdir(tmp_path / "party") == []
+    make_party(0, "https://a.org", tmp_path / "party")

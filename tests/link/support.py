@@ -1,0 +1,83 @@
+"""Two ends of a link, for tests."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from libmpc.clock import Clock
+from libmpc.link import (
+    GATEWAY,
+    Hello,
+    Link,
+    LinkSettings,
+    LocalIdentity,
+    MemoryStream,
+    RemoteIdentity,
+    WireVersions,
+    accept,
+    connect,
+    memory_pair,
+)
+
+DEPLOYMENT = bytes(range(16))
+SECONDS = 20.0
+
+
+def identity(index: int, **changes: object) -> LocalIdentity:
+    """A party or gateway whose key follows from its index."""
+    values: dict[str, object] = {
+        "private_key": X25519PrivateKey.from_private_bytes(
+            bytes([index // 2 + 1]) * 31 + bytes([index])
+        ),
+        "deployment": DEPLOYMENT,
+    }
+    return LocalIdentity(index=index, **(values | changes))  # type: ignore[arg-type]
+
+
+def remote(local: LocalIdentity) -> RemoteIdentity:
+    return RemoteIdentity(local.index, local.public_key)
+
+
+def known(hello: Hello) -> RemoteIdentity | None:
+    """The lookup of a deployment of three parties and one gateway."""
+    everyone = {i: remote(identity(i)) for i in (0, 1, 2, GATEWAY)}
+    return everyone.get(hello.index)
+
+
+@dataclass
+class Ends:
+    """A pair of streams, and what the two sides made of it: a link or an error."""
+
+    streams: tuple[MemoryStream, MemoryStream] = field(default_factory=memory_pair)
+    initiator: LocalIdentity = field(default_factory=lambda: identity(0))
+    responder: LocalIdentity = field(default_factory=lambda: identity(1))
+    expected: RemoteIdentity | None = None
+    clock: Clock | None = None
+    settings: LinkSettings | None = None
+
+    async def attempt(self) -> tuple[Link | BaseException, Link | BaseException]:
+        first = connect(
+            self.streams[0],
+            self.initiator,
+            self.expected or remote(self.responder),
+            clock=self.clock,
+            settings=self.settings,
+        )
+        second = accept(
+            self.streams[1], self.responder, known, clock=self.clock, settings=self.settings
+        )
+        one, two = await asyncio.gather(first, second, return_exceptions=True)
+        return one, two
+
+    async def links(self) -> tuple[Link, Link]:
+        one, two = await self.attempt()
+        assert isinstance(one, Link), one
+        assert isinstance(two, Link), two
+        return one, two
+
+
+def versions(lowest: int, highest: int, major: int = 1) -> WireVersions:
+    return WireVersions(major, lowest, highest)

@@ -1,0 +1,488 @@
+"""What a link carries, what breaks it, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+
+import pytest
+
+from libmpc.link import Inbox, Link, LinkEndedError, LinkError, LinkSettings, Message
+from libmpc.link.records import INVALID, MAX_RECORD_BYTES
+from libmpc.link.session import MAX_KIND
+from tests.link.support import Ends
+from tests.manual_clock import ManualClock, settle
+
+BIG = random.Random(7).randbytes(5_000_000)
+SECRET = b"a secret share of somebody's input"
+
+
+async def pair(**arguments: object) -> tuple[Ends, Link, Link]:
+    ends = Ends(**arguments)  # type: ignore[arg-type]
+    one, two = await ends.links()
+    await settle()  # the confirmation is through
+    return ends, one, two
+
+
+async def broken(link: Link) -> LinkError:
+    """Wait until the link is over; give the error."""
+    await asyncio.wait_for(link.wait_closed(), 5)
+    assert link.error is not None
+    assert not link.alive
+    with pytest.raises(LinkError):
+        link.post(1, 0, 0)
+    with pytest.raises(LinkError):
+        await link.send(1, 0, 0)
+    return link.error
+
+
+def test_messages_arrive_in_order_with_all_their_fields() -> None:
+    async def run() -> None:
+        _, one, two = await pair()
+        inbox = Inbox(two)
+        sent = [
+            (0, 0, 0, b""),
+            (MAX_KIND, (1 << 64) - 1, (1 << 32) - 1, b"x"),
+            (7, 5, 3, b"abc" * 1000),
+        ]
+        for kind, bundle, step, payload in sent:
+            await one.send(kind, bundle, step, payload)
+        one.post(9, 1, 2, b"several ", bytearray(b"buffers "), memoryview(b"joined"))
+        for kind, bundle, step, payload in [*sent, (9, 1, 2, b"several buffers joined")]:
+            message = await inbox.receive()
+            assert (message.kind, message.bundle, message.step) == (kind, bundle, step)
+            assert message.payload == payload
+        await one.close()
+        await two.wait_closed()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", [-1, MAX_KIND + 1, 255])
+def test_reserved_kinds_cannot_be_sent(kind: int) -> None:
+    async def run() -> None:
+        _, one, two = await pair()
+        with pytest.raises(ValueError, match="kinds"):
+            one.post(kind, 0, 0)
+        for link in (one, two):
+            await link.close()
+
+    asyncio.run(run())
+
+
+def test_large_messages_both_ways_at_once() -> None:
+    async def run() -> None:
+        _, one, two = await pair()
+        inboxes = Inbox(one), Inbox(two)
+        await asyncio.gather(one.send(1, 1, 1, BIG), two.send(2, 2, 2, memoryview(BIG)[1:]))
+        messages = await asyncio.gather(*(inbox.receive() for inbox in inboxes))
+        assert messages[0].payload == BIG[1:]
+        assert messages[1].payload == BIG
+        await one.close()
+        await two.wait_closed()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("excess", [-1, 0, 1])
+@pytest.mark.parametrize("records", [1, 2, 3])
+def test_sizes_around_the_end_of_a_record(records: int, excess: int) -> None:
+    async def run() -> None:
+        _, one, two = await pair()
+        inbox = Inbox(two)
+        payload = BIG[: records * MAX_RECORD_BYTES - 16 + excess]
+        await one.send(1, 1, 1, payload)
+        await one.send(2, 2, 2, b"next")
+        assert (await inbox.receive()).payload == payload
+        assert (await inbox.receive()).payload == b"next"
+        await one.close()
+        await two.wait_closed()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 1000])
+def test_pieces_may_be_cut_anywhere(size: int) -> None:
+    async def run() -> None:
+        ends, one, two = await pair()
+        inbox = Inbox(two)
+
+        def cut(piece: bytes) -> None:
+            for start in range(0, len(piece), size):
+                ends.streams[0].inject(piece[start : start + size])
+
+        ends.streams[0].tamper = cut
+        for step in range(20):
+            await one.send(1, 1, step, bytes([step]) * step * 13)
+        for step in range(20):
+            message = await inbox.receive()
+            assert message.step == step
+            assert message.payload == bytes([step]) * step * 13
+        ends.streams[0].tamper = None
+        await one.close()
+        await two.wait_closed()
+
+    asyncio.run(run())
+
+
+def test_counters_agree_at_both_ends() -> None:
+    async def run() -> None:
+        _, one, two = await pair()
+        inbox = Inbox(two)
+        await one.send(1, 1, 1, b"12345")
+        await one.send(1, 1, 2, b"67", b"8")
+        for _ in range(2):
+            await inbox.receive()
+        assert (one.sent.messages, one.sent.payload_bytes) == (2, 8)
+        assert one.sent.wire_bytes == 2 * (4 + 16 + 16) + 8
+        assert two.received.messages == 2
+        assert two.received.payload_bytes == 8
+        assert two.received.wire_bytes == one.sent.wire_bytes
+        await one.close()
+        await two.wait_closed()
+
+    asyncio.run(run())
+
+
+def flip(piece: bytes, position: int) -> bytes:
+    changed = bytearray(piece)
+    changed[position] ^= 1
+    return bytes(changed)
+
+
+PIECES = {
+    "tampered length": lambda pieces: [flip(pieces[0], 3)],
+    "tampered last flag": lambda pieces: [bytes([pieces[0][0] ^ 0x80]) + pieces[0][1:]],
+    "tampered header": lambda pieces: [flip(pieces[0], 4)],
+    "tampered payload": lambda pieces: [flip(pieces[0], 21)],
+    "tampered tag": lambda pieces: [flip(pieces[0], -1)],
+    "replayed": lambda pieces: [pieces[0], pieces[0]],
+    "reordered": lambda pieces: [pieces[1], pieces[0]],
+    "dropped": lambda pieces: [pieces[1]],
+    "endless": lambda _: [b"\xff\xff\xff\xff"],
+    "shorter than a tag": lambda _: [b"\x80\0\0\x0f" + bytes(15)],
+    "garbage": lambda _: [bytes(100)],
+    "short record within a message": lambda _: [b"\0\0\0\x20" + bytes(32)],
+}
+
+
+@pytest.mark.parametrize("name", PIECES)
+def test_bad_records_break_the_link(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+
+    async def run() -> None:
+        ends, one, two = await pair()
+        pieces: list[bytes] = []
+
+        def keep(piece: bytes) -> None:
+            pieces.append(piece)
+
+        ends.streams[0].tamper = keep
+        got: list[Message] = []
+        ended: list[bool] = []
+        two.start(got.append, lambda: ended.append(True))
+        for step in range(2):
+            one.post(1, 1, step, SECRET)
+            await settle()
+        good = 1 if name == "replayed" else 0
+        for piece in PIECES[name](pieces):
+            ends.streams[0].inject(piece)
+        ends.streams[0].inject(pieces[0])  # nothing is accepted any more
+        error = await broken(two)
+        assert str(error) == INVALID
+        assert len(got) == good
+        assert ended == [True]
+        assert ends.streams[1].closed
+        await one.close()
+
+    asyncio.run(run())
+    assert SECRET.decode() not in caplog.text
+    assert "link 1 to 0" in caplog.text
+
+
+def test_a_truncated_record_is_no_message() -> None:
+    async def run() -> None:
+        ends, one, two = await pair()
+        ends.streams[0].tamper = lambda piece: piece[:-1]
+        got: list[Message] = []
+        two.start(got.append)
+        one.post(1, 1, 1, SECRET)
+        await settle()
+        ends.streams[0].cut()
+        assert "without notice" in str(await broken(two))
+        assert got == []
+        await one.close()
+
+    asyncio.run(run())
+
+
+def test_a_link_cannot_be_reflected() -> None:
+    """Each direction has a key of its own: what one side sent, it does not accept."""
+
+    async def run() -> None:
+        ends, one, two = await pair()
+        pieces: list[bytes] = []
+
+        def keep(piece: bytes) -> None:
+            pieces.append(piece)
+
+        ends.streams[0].tamper = keep
+        one.start(lambda _: None)
+        one.post(1, 1, 1, SECRET)
+        await settle()
+        assert SECRET not in pieces[0]
+        ends.streams[1].inject(pieces[0])
+        assert str(await broken(one)) == INVALID
+        await two.close()
+
+    asyncio.run(run())
+
+
+def test_messages_longer_than_allowed_break_the_link() -> None:
+    async def run() -> None:
+        settings = LinkSettings(max_message=3_000_000)
+        _, one, two = await pair(settings=settings)
+        got: list[Message] = []
+        two.start(got.append)
+        one.start(got.append)
+        await one.send(1, 1, 1, BIG[:3_000_000])
+        await one.send(1, 1, 2, BIG[:3_000_001])
+        assert str(await broken(two)) == INVALID
+        assert [len(message.payload) for message in got] == [3_000_000]
+        await one.close()
+
+    asyncio.run(run())
+
+
+def test_an_explicit_end_is_no_error() -> None:
+    async def run() -> None:
+        _, one, two = await pair()
+        inboxes = Inbox(one), Inbox(two)
+        await two.send(1, 1, 1, b"last words")
+        await two.close()
+        assert (await inboxes[0].receive()).payload == b"last words"
+        for inbox in inboxes:
+            with pytest.raises(LinkEndedError):
+                await inbox.receive()
+        await one.wait_closed()
+        assert one.error is None
+        assert two.error is None
+        for link in (one, two):
+            assert not link.alive
+            with pytest.raises(LinkEndedError):
+                link.post(1, 1, 1)
+            await link.close()
+
+    asyncio.run(run())
+
+
+def test_an_end_without_notice_is_an_error() -> None:
+    async def run() -> None:
+        ends, one, two = await pair()
+        inbox = Inbox(two)
+        ends.streams[0].cut()
+        with pytest.raises(LinkError, match="without notice") as caught:
+            await inbox.receive()
+        assert not isinstance(caught.value, LinkEndedError)
+        await broken(two)
+        await one.close()
+
+    asyncio.run(run())
+
+
+def test_idle_links_stay_up_by_heartbeats() -> None:
+    async def run() -> None:
+        clock = ManualClock()
+        ends, one, two = await pair(clock=clock)
+        inboxes = Inbox(one), Inbox(two)
+        sent = len(beats(ends))
+        await clock.advance(60)
+        assert one.alive
+        assert two.alive
+        assert one.sent.messages == 0
+        assert 55 <= one.sent.wire_bytes // 36 <= 61
+        assert sent == 0
+        await one.send(1, 1, 1, b"still here")
+        assert (await inboxes[1].receive()).payload == b"still here"
+        await one.close()
+        await two.wait_closed()
+
+    asyncio.run(run())
+
+
+def beats(ends: Ends) -> list[bytes]:
+    """Pieces under way from the initiator that nobody has read."""
+    return list(ends.streams[1]._arrived)
+
+
+def test_a_silent_peer_is_dead_after_the_timeout() -> None:
+    async def run() -> None:
+        clock = ManualClock()
+        ends, one, two = await pair(clock=clock)
+        waiting = asyncio.ensure_future(Inbox(two).receive())
+        one.start(lambda _: None)
+        await clock.advance(10)
+        assert two.alive
+        ends.streams[0].held = True
+        await clock.advance(2.4)
+        assert two.alive
+        await clock.advance(1.7)
+        with pytest.raises(LinkError, match="silent"):
+            await waiting
+        await broken(two)
+        await one.close()
+
+    asyncio.run(run())
+
+
+def test_a_busy_peer_needs_no_heartbeats() -> None:
+    async def run() -> None:
+        clock = ManualClock()
+        _, one, two = await pair(clock=clock)
+        one.start(lambda _: None)
+        two.start(lambda _: None)
+        for step in range(40):
+            one.post(1, 1, step, b"x")
+            await clock.advance(0.5)
+        assert one.sent.wire_bytes == 40 * (36 + 1)
+        assert two.alive
+        await one.close()
+        await two.wait_closed()
+
+    asyncio.run(run())
+
+
+def test_own_blocked_loop_does_not_kill_the_peer() -> None:
+    """After ten seconds without running, what has arrived meanwhile is read first."""
+
+    async def run() -> None:
+        clock = ManualClock()
+        _, one, two = await pair(clock=clock)
+        one.start(lambda _: None)
+        two.start(lambda _: None)
+        await clock.advance(3)
+        clock._passed += 10.0
+        await clock.advance(1)
+        assert one.alive
+        assert two.alive
+        await one.close()
+        await two.wait_closed()
+
+    asyncio.run(run())
+
+
+def test_paused_reading_holds_the_sender_back_and_is_not_silence() -> None:
+    async def run() -> None:
+        clock = ManualClock()
+        ends, one, two = await pair(clock=clock)
+        for stream in ends.streams:
+            stream.capacity = 100_000
+        one.start(lambda _: None)
+        inbox = Inbox(two, limit=200_000)
+        sending = asyncio.ensure_future(flood(one))
+        await clock.advance(30)
+        assert not sending.done()
+        assert two.alive
+        assert inbox._size < 2_000_000
+        for _ in range(100):
+            assert len((await inbox.receive()).payload) == 100_000
+        await sending
+        await one.close()
+        await two.wait_closed()
+
+    asyncio.run(run())
+
+
+async def flood(link: Link) -> None:
+    for _ in range(100):
+        await link.send(1, 1, 1, BIG[:100_000])
+
+
+def test_a_cancelled_send_leaves_whole_messages_only() -> None:
+    async def run() -> None:
+        ends, one, two = await pair(settings=LinkSettings(high_water=100_000))
+        ends.streams[0].capacity = 100_000
+        sending = asyncio.ensure_future(one.send(1, 1, 1, BIG))
+        await settle()
+        assert not sending.done()
+        sending.cancel()
+        inbox = Inbox(two)
+        one.post(2, 2, 2, b"after")
+        assert (await inbox.receive()).payload == BIG
+        assert (await inbox.receive()).payload == b"after"
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        await one.close()
+        await two.wait_closed()
+
+    asyncio.run(run())
+
+
+def test_close_ends_within_a_second_although_the_peer_takes_nothing() -> None:
+    async def run() -> None:
+        ends, one, two = await pair()
+        ends.streams[0].capacity = 1000
+        one.start(lambda _: None)
+        sending = asyncio.ensure_future(one.send(1, 1, 1, BIG))
+        await settle()
+        assert not sending.done()
+        await asyncio.wait_for(asyncio.gather(one.close(), one.close()), 1.0)
+        with pytest.raises(LinkError):
+            await sending
+        assert ends.streams[0].closed
+        await two.close()
+
+    asyncio.run(run())
+
+
+def test_close_sends_what_was_posted() -> None:
+    async def run() -> None:
+        _, one, two = await pair()
+        inbox = Inbox(two)
+        one.post(1, 1, 1, BIG)
+        await one.close()
+        assert (await inbox.receive()).payload == BIG
+        with pytest.raises(LinkEndedError):
+            await inbox.receive()
+
+    asyncio.run(run())
+
+
+def test_an_error_in_the_handler_breaks_the_link(caplog: pytest.LogCaptureFixture) -> None:
+    async def run() -> None:
+        _, one, two = await pair()
+
+        def handler(message: Message) -> None:
+            raise RuntimeError("a bug")
+
+        two.start(handler)
+        one.post(1, 1, 1, SECRET)
+        assert str(await broken(two)) == "the link broke"
+        await one.close()
+
+    asyncio.run(run())
+    assert "a bug" in caplog.text
+    assert SECRET.decode() not in caplog.text
+
+
+def test_a_link_takes_one_handler_and_tells_it_of_the_end() -> None:
+    async def run() -> None:
+        _, one, two = await pair()
+        ended: list[int] = []
+        one.start(lambda _: None, lambda: ended.append(1))
+        with pytest.raises(RuntimeError):
+            one.start(lambda _: None)
+        await one.close()
+        assert ended == [1]
+        await two.close()
+        two.start(lambda _: None, lambda: ended.append(2))
+        assert ended == [1, 2]
+
+    asyncio.run(run())
+
+
+def test_payloads_do_not_show() -> None:
+    message = Message(1, 2, 3, SECRET)
+    assert "share" not in repr(message)
+    assert repr(message) == "Message(kind=1, bundle=2, step=3)"

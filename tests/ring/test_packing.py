@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from libmpc.ring.packing import LengthError, pack, pack_into, unpack
+
+
+def test_known_answers() -> None:
+    values = np.array([0, 1, 0x060504030201, (1 << 48) - 1, 1 << 47], np.uint64)
+    packed = bytes(pack(values))
+    assert packed == bytes.fromhex("000000000000010000000000010203040506ffffffffffff000000000080")
+    assert unpack(packed, 5).tolist() == values.tolist()
+
+
+def test_bits_above_47_are_dropped() -> None:
+    assert bytes(pack(np.array([0xABCD_0000_0000_0007], np.uint64))) == bytes([7, 0, 0, 0, 0, 0])
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), max_size=40), st.integers(0, 9))
+def test_there_and_back_at_any_offset(values: list[int], offset: int) -> None:
+    packed = bytes(offset) + bytes(pack(np.array(values, np.uint64)))
+    assert packed[offset:] == b"".join((v % 2**48).to_bytes(6, "little") for v in values)
+    back = unpack(memoryview(packed)[offset:], len(values))
+    assert back.dtype == np.uint64
+    assert back.tolist() == [v % 2**48 for v in values]
+
+
+def test_arrays_that_are_not_contiguous() -> None:
+    values = np.arange(24, dtype=np.uint64).reshape(4, 6)
+    assert pack(values.T) == pack(np.ascontiguousarray(values.T))
+    assert pack(values[:, ::2]) == pack(values[:, ::2].copy())
+
+
+@pytest.mark.parametrize("size", [0, 5, 7, 11, 13, 18])
+def test_wrong_lengths_are_refused(size: int) -> None:
+    with pytest.raises(LengthError):
+        unpack(bytes(size), 2)
+    with pytest.raises(LengthError):
+        pack_into(np.zeros(2, np.uint64), bytearray(size))

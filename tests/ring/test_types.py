@@ -1,0 +1,74 @@
+"""No kernel mixes ring elements with signed or floating numbers.
+
+In numba ``uint64 op int`` silently becomes int64 for +, - and *, and float64 elsewhere; a right
+shift of it would then be another operation.
+"""
+
+import importlib
+from typing import Any
+
+import numba
+import pytest
+from numba.core import compiler, ir, registry, typed_passes, types
+
+MODULES = ("libmpc.ring.linear", "libmpc.protocol.relu_kernels")
+
+
+def kernels() -> list[Any]:
+    found = []
+    for name in MODULES:
+        module = importlib.import_module(name)
+        found += [v for v in vars(module).values() if getattr(v, "nopython_signatures", None)]
+    return found
+
+
+def is_word(kind: Any) -> bool:
+    return kind == types.uint64
+
+
+def infer(kernel: Any) -> tuple[Any, dict[str, Any]]:
+    frontend = compiler.run_frontend(kernel.py_func)
+    arguments = kernel.nopython_signatures[0].args
+    target = registry.cpu_target
+    target.target_context.refresh()
+    target.typing_context.refresh()
+    inferred = typed_passes.type_inference_stage(
+        target.typing_context, target.target_context, frontend, arguments, None
+    )
+    return frontend, inferred.typemap
+
+
+def test_all_kernels_are_found() -> None:
+    names = {kernel.py_func.__name__ for kernel in kernels()}
+    assert {"matmul_add", "im2col", "sum_pool", "deal", "compare", "combine", "choose"} <= names
+
+
+@pytest.mark.parametrize("kernel", kernels(), ids=lambda kernel: kernel.py_func.__name__)
+def test_kernel_computes_in_uint64(kernel: Any) -> None:
+    returned = kernel.nopython_signatures[0].return_type
+    parts = list(returned) if isinstance(returned, types.BaseTuple) else [returned]
+    assert all(is_word(part) or part == types.none for part in parts)
+
+    frontend, typemap = infer(kernel)
+    assert not [name for name, kind in typemap.items() if isinstance(kind, types.Float)]
+    for block in frontend.blocks.values():
+        for statement in block.body:
+            if isinstance(statement, ir.SetItem):
+                array = typemap[statement.target.name]
+                value = typemap[statement.value.name]
+                stores_zero = isinstance(value, types.IntegerLiteral) and value.literal_value == 0
+                if array.dtype == types.uint64:
+                    assert is_word(value) or stores_zero, statement
+            value = getattr(statement, "value", None)
+            if isinstance(value, ir.Expr) and value.op in ("binop", "inplace_binop"):
+                sides = {is_word(typemap[side.name]) for side in (value.lhs, value.rhs)}
+                assert len(sides) == 1, f"mixed types in {statement}"
+
+
+def test_the_check_notices_a_literal() -> None:
+    def careless(x: Any) -> Any:
+        return x + 1
+
+    compiled = numba.njit([(types.uint64,)])(careless)
+    with pytest.raises(AssertionError):
+        test_kernel_computes_in_uint64(compiled)

@@ -1,0 +1,119 @@
+"""Corrections, payloads and what is printed of them."""
+
+import numpy as np
+import pytest
+
+from libmpc.errors import ModelError
+from libmpc.protocol import (
+    DealerWeights,
+    EvaluatorWeights,
+    ProtocolError,
+    payload_bytes,
+    share_weights,
+)
+from libmpc.ring import unpack
+from libmpc.runtime import correction_sizes, prepare
+from tests.runtime.parties import Parties
+from tests.runtime.plans import random_weights, small_plan
+
+MASK = np.uint64(2**48 - 1)
+PLAN = small_plan()
+WEIGHTS = random_weights(np.random.default_rng(0), PLAN)
+
+
+def test_the_dealer_deals_what_was_declared() -> None:
+    trio = Parties(PLAN, WEIGHTS)
+    sizes = {index: len(part) for index, part in trio.corrections(3).items()}
+    assert sizes == correction_sizes(PLAN, 3)
+    assert list(sizes) == sorted(sizes)
+
+
+def test_corrections_of_another_form_are_refused() -> None:
+    trio = Parties(PLAN, WEIGHTS)
+    good = {index: bytes(part) for index, part in trio.corrections(2).items()}
+    bad = [None, {}, {**good, 4: b""}, {3: good[3]}, {**good, 3: good[3][:-1]}]
+    bad += [{**good, 5: good[5] + b"\0"}, trio.corrections(3)]
+    for corrections in bad:
+        with pytest.raises(ProtocolError):
+            prepare(PLAN, trio.evaluators[1], 2, trio.stream(1, 0, 1), corrections)
+    with pytest.raises(ProtocolError):
+        prepare(PLAN, trio.evaluators[0], 2, trio.stream(0, 0, 0), good)
+    views = {index: memoryview(b"x" + part)[1:] for index, part in good.items()}
+    prepare(PLAN, trio.evaluators[1], 2, trio.stream(1, 0, 1), views)
+
+
+def test_a_bundle_knows_its_size() -> None:
+    trio = Parties(PLAN, WEIGHTS)
+    for bundle in trio.bundles(2):
+        # input 80, linear 72 + 10 words; ReLU 72 · (11 + 1 words, 2 bytes), 18 bytes.
+        assert bundle.nbytes == 8 * 80 + 8 * 82 + 72 * (8 * 12 + 2) + 18
+
+
+def test_shares_of_weights() -> None:
+    shares = share_weights(PLAN, WEIGHTS, bytes([1]) * 32, bytes([2]) * 32)
+    assert len(shares[2]) == 64
+    assert shares[2] == shares[0][:32] + shares[1][:32]
+    assert [len(shares[j]) for j in range(3)] == [payload_bytes(PLAN, j) for j in range(3)]
+    count = 8 * 3 + 36 * 5
+    assert shares[0][32:] == shares[1][32 : 32 + 6 * count]
+    evaluators = [EvaluatorWeights.from_payload(PLAN, j, shares[j]) for j in (0, 1)]
+    dealer = DealerWeights.from_payload(PLAN, shares[2])
+    for index, (w, b) in WEIGHTS.items():
+        zero, one = (evaluator.steps[index] for evaluator in evaluators)
+        assert np.array_equal((zero.masked - dealer.masks[index]) & MASK, w & MASK)
+        assert np.array_equal((zero.factor + one.factor) & MASK, w & MASK)
+        assert np.array_equal((zero.bias + one.bias) & MASK, b & MASK)
+    masked = unpack(shares[0][32:], count)
+    assert np.unique(masked).size == count
+
+
+def test_other_seeds_give_other_shares() -> None:
+    first = share_weights(PLAN, WEIGHTS, bytes([1]) * 32, bytes([2]) * 32)
+    second = share_weights(PLAN, WEIGHTS, bytes([1]) * 32, bytes([3]) * 32)
+    assert first[0][32:] != second[0][32:]
+
+
+@pytest.mark.parametrize("difference", [-1, 1])
+def test_payloads_of_the_wrong_size(difference: int) -> None:
+    shares = share_weights(PLAN, WEIGHTS, bytes([1]) * 32, bytes([2]) * 32)
+    for party in range(3):
+        wrong = shares[party][:-1] if difference < 0 else shares[party] + b"\0"
+        with pytest.raises(ModelError, match="push again"):
+            if party == 2:
+                DealerWeights.from_payload(PLAN, wrong)
+            else:
+                EvaluatorWeights.from_payload(PLAN, party, wrong)
+
+
+def test_weights_that_do_not_fit() -> None:
+    w, b = WEIGHTS[2]
+    bad = [
+        {4: WEIGHTS[4]},
+        {**WEIGHTS, 2: (w.T, b)},
+        {**WEIGHTS, 2: (w, b[:-1])},
+        {**WEIGHTS, 2: (w.astype(np.float64), b)},
+    ]
+    for weights in bad:
+        with pytest.raises(ModelError):
+            share_weights(PLAN, weights, bytes(32), bytes(32))  # type: ignore[arg-type]
+
+
+def test_nothing_prints_a_value() -> None:
+    trio = Parties(PLAN, WEIGHTS)
+    bundle = trio.bundles(1)[0]
+    texts = [
+        repr(trio.shares),
+        repr(trio.evaluators[0]),
+        repr(trio.evaluators[0].steps[2]),
+        repr(trio.dealer),
+        repr(bundle),
+        repr(bundle.take()),
+    ]
+    assert texts == [
+        f"WeightShares(bytes={payload_bytes(PLAN, 0)}, {payload_bytes(PLAN, 1)}, 64)",
+        "EvaluatorWeights(party=0, steps=[2, 4])",
+        "LinearWeights(shape=(8, 3))",
+        "DealerWeights(steps=[2, 4])",
+        "<PreparedBundle of party 0, batch 1, unused>",
+        "Randomness(steps=[0, 2, 3, 4])",
+    ]
