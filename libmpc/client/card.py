@@ -99,9 +99,7 @@ def verify_keys(
     keys = []
     for party, one in zip(deployment.parties[:parties], signed, strict=False):
         try:
-            keys.append(
-                check_party_key(one, party.signing_key, deployment.id, party.index, now)
-            )
+            keys.append(check_party_key(one, party.signing_key, deployment.id, party.index, now))
         except ExpiredError as error:
             raise IntegrityError(
                 f"party {party.index}'s key is not valid at this time ({error}); is this "

@@ -72,12 +72,13 @@ def _element(output: dict[str, Any], rest: bytes) -> tuple[bytes, bytes]:
     size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
     if size is None:
         data = output.get("data")
+        if not isinstance(data, list) or len(data) != 1 or not isinstance(data[0], str):
+            raise IntegrityError(_MALFORMED)
         try:
-            (text,) = data if isinstance(data, list) else ()
-            return base64.b64decode(text, validate=True), rest
-        except (TypeError, ValueError, binascii.Error):
+            return base64.b64decode(data[0], validate=True), rest
+        except (ValueError, binascii.Error):
             raise IntegrityError(_MALFORMED) from None
-    if not isinstance(size, int) or not 4 <= size <= len(rest):
+    if type(size) is not int or not 4 <= size <= len(rest):
         raise IntegrityError(_MALFORMED)
     if int.from_bytes(rest[:4], "little") != size - 4:
         raise IntegrityError(_MALFORMED)

@@ -41,6 +41,9 @@ class Attempts:
     Args:
         timeout: seconds for everything, pauses included.
         monotonic: seconds from any start.
+
+    Attributes:
+        failures: how many tries have failed and were followed by another one.
     """
 
     def __init__(
@@ -56,7 +59,7 @@ class Attempts:
         self._monotonic = monotonic
         self._jitter = jitter
         self._deadline = monotonic() + timeout
-        self._failures = 0
+        self.failures = 0
         self._conflicts = 0
 
     @property
@@ -76,10 +79,10 @@ class Attempts:
                 raise error
             pause = 0.0 if self._conflicts == 1 else self._policy.first
         else:
-            if not is_passing(error) or self._failures >= self._policy.retries:
+            if not is_passing(error) or self.failures >= self._policy.retries:
                 raise error
-            pause = min(self._policy.longest, self._policy.first * 2**self._failures)
-            self._failures += 1
+            pause = min(self._policy.longest, self._policy.first * 2**self.failures)
+            self.failures += 1
             # Clients that failed together must not come back together.
             pause *= 0.5 + 0.5 * self._jitter()
             if error.retry_after is not None:

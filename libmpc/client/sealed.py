@@ -32,6 +32,7 @@ from libmpc.wire.envelope import (
     ReplyPlaintext,
 )
 from libmpc.wire.errors import WireError
+from libmpc.wire.fields import BytesLike
 from libmpc.wire.headers import QueryHeader, query_info, reply_info
 from libmpc.wire.lifetime import to_millis
 
@@ -119,7 +120,10 @@ def seal_query(
     # one input under one seed would differ in nothing that hides it.
     seed, reply_key = new_seed(), ReplyKey.generate()
     difference, _ = split_with_seed(encoded, seed)
-    payloads = ((Kind.SEED, seed), (Kind.PACKED, pack(difference.values)))
+    payloads: tuple[tuple[Kind, BytesLike], ...] = (
+        (Kind.SEED, seed),
+        (Kind.PACKED, pack(difference.values)),
+    )
     tag = secrets.token_bytes(TAG_BYTES)
     envelopes = []
     for party, (kind, payload) in enumerate(payloads):

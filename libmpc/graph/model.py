@@ -108,14 +108,9 @@ def load_model(
         RangeError: values may leave the range in which the arithmetic is exact.
         InputError: the input range or the calibration samples make no sense.
     """
+    stem = Path(os.fsdecode(path)).stem
     graph = read_keras(path)
-    return build_model(
-        graph,
-        input_range,
-        name=Path(os.fsdecode(path)).stem if name is None else name,
-        require_proof=require_proof,
-        calibration=calibration,
-    )
+    return _build(graph, input_range, stem if name is None else name, require_proof, calibration)
 
 
 def build_model(
@@ -127,6 +122,16 @@ def build_model(
     calibration: object = None,
 ) -> Model:
     """Make a model from a network in memory; see ``load_model``."""
+    return _build(graph, input_range, name, require_proof, calibration)
+
+
+def _build(
+    graph: Graph,
+    input_range: tuple[float, float],
+    name: str,
+    require_proof: bool,
+    calibration: object,
+) -> Model:
     if not name:
         raise ModelError("the model's name must not be empty")
     bounds = encoded_range(input_range)

@@ -99,7 +99,7 @@ def analyse(
         f"value on {len(samples)} samples is a factor of {report.margin:.3g} below the limit. An "
         "unusual input could be answered wrongly",
         RangeWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
     return report
 

@@ -21,7 +21,7 @@ from libmpc.party.keys import CORRELATED, LEAVING, bundle_stream
 from libmpc.party.messages import BundleHeader, Kind, RunAbort, RunHeader
 from libmpc.party.pool import BundlePool
 from libmpc.party.queries import Query
-from libmpc.party.run import ENDED, Part, Run, RunAborted, stack, unavailable
+from libmpc.party.run import Part, Run, RunAborted, stack, unavailable
 from libmpc.prg import Stream
 from libmpc.protocol import EvaluatorWeights
 from libmpc.runtime import PreparedBundle, evaluate, prepare
@@ -74,9 +74,11 @@ class Evaluator:
         self._round_timeout = round_timeout
         self._runs: dict[int, Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     def close(self) -> None:
         """The epoch has ended: every run and every bundle with it."""
+        self._closed = True
         for run in list(self._runs.values()):
             run.abort(RunAborted())
         for task in self._tasks:
@@ -184,14 +186,20 @@ class Evaluator:
 
     def spawn(self, work: Coroutine[None, None, None]) -> None:
         """Run ``work`` for as long as the epoch lasts."""
-        task = asyncio.get_running_loop().create_task(self._guard(work))
+        if self._closed:
+            work.close()
+            return
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._finished)
 
-    @staticmethod
-    async def _guard(work: Coroutine[None, None, None]) -> None:
-        try:
-            await work
-        except LibmpcError as error:
-            log.warning("%s: %s", ENDED, error)
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        if isinstance(error, LibmpcError):
+            log.warning("a run or a bundle came to nothing: %s", error)
+        else:
+            # SECURITY: its text could hold a value; only its kind is told.
+            log.error("a run or a bundle failed: %s", type(error).__name__)
 

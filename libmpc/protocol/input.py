@@ -17,7 +17,8 @@ from libmpc.prg import Stream
 from libmpc.protocol.cost import Cost
 from libmpc.protocol.exchange import Exchange, round_tag, swap
 from libmpc.protocol.purposes import Purpose
-from libmpc.ring.packing import BYTES, pack, unpack
+from libmpc.ring.packing import BYTES
+from libmpc.ring.transfer import receive_added, send
 
 Ring = NDArray[np.uint64]
 
@@ -34,10 +35,8 @@ def draw_mask(step: int, count: int, stream: Stream) -> Ring:
 
 async def send_masked(tag: int, masked_share: Ring, exchange: Exchange) -> Ring:
     """Send v_j + λ_j and return m = v + λ, in the shape given; also a ReLU's last round."""
-    ours = pack(masked_share)
-    theirs = await swap(exchange, tag, ours)
-    opened: Ring = masked_share + unpack(theirs, masked_share.size).reshape(masked_share.shape)
-    return opened
+    theirs = await swap(exchange, tag, send(masked_share))
+    return receive_added(masked_share, theirs)
 
 
 async def evaluate(step: int, share: Ring, mask: Ring, exchange: Exchange) -> Ring:

@@ -36,7 +36,8 @@ from libmpc.protocol.errors import ProtocolError
 from libmpc.protocol.exchange import Exchange, Payload, round_tag, swap
 from libmpc.protocol.input import send_masked
 from libmpc.protocol.purposes import Purpose
-from libmpc.ring.packing import BYTES, pack_into, unpack
+from libmpc.ring.packing import BYTES
+from libmpc.ring.transfer import pack_words, receive_added
 
 Ring = NDArray[np.uint64]
 _WORD_ROWS = 8  # tables, products, and the two arithmetic shares that use all 64 bits
@@ -102,7 +103,7 @@ def deal(step: int, missing: Ring, stream0: Stream, stream1: Stream) -> tuple[by
     kernels.deal_tables(lam, tables, *bits, words)
     select = (_draw_select(step, count, stream0), _draw_select(step, count, stream1))
     kernels.deal_arithmetic(lam, tables, arithmetic, *select, words, rest)
-    pack_into(rest, ring)
+    pack_words(rest.reshape(-1), np.frombuffer(ring, np.uint16))
     mask = stream0.words(step, Purpose.MASK, count) + stream1.words(step, Purpose.MASK, count)
     return correction, mask
 
@@ -126,7 +127,7 @@ def prepare(
         if correction is None or len(correction) != _CORRECTION_BYTES * count:
             raise ProtocolError
         tables, ring = _parts(correction, count)
-        arithmetic = unpack(ring, _RING_ROWS * count).reshape(_RING_ROWS, count)
+        arithmetic = receive_added(np.zeros((_RING_ROWS, count), np.uint64), ring)
     return PreparedRelu(
         tables=tables,
         arithmetic=arithmetic,

@@ -1,11 +1,9 @@
 """Ring elements on the wire: six bytes each, little-endian.
 
-Plain numpy, so that a client needs no compiler.
+Plain numpy, so that a client loads no compiler; parties use ``transfer``.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,23 +28,11 @@ class LengthError(LibmpcError, ValueError):
 def pack(values: NDArray[np.uint64]) -> bytearray:
     """Six bytes per value, in C order; whatever is above bit 47 is dropped."""
     out = bytearray(BYTES * values.size)
-    pack_into(values, out)
-    return out
-
-
-def pack_into(values: NDArray[np.uint64], out: Any) -> None:
-    """Like ``pack``, into a writable buffer of exactly ``6 * values.size`` bytes.
-
-    Raises:
-        LengthError: the buffer has another length.
-    """
-    target = np.frombuffer(out, np.uint8)
-    if target.size != BYTES * values.size:
-        raise LengthError("a buffer of ring elements has the wrong length")
+    packed = np.frombuffer(out, _PACKED)
     words = np.ascontiguousarray(values, dtype="<u8").reshape(-1).view(_WORD)
-    packed = target.view(_PACKED)
     packed["low"] = words["low"]
     packed["high"] = words["high"]
+    return out
 
 
 def unpack(buffer: Buffer, count: int) -> NDArray[np.uint64]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from libmpc.graph.plan import Plan
 from libmpc.prg import MaskReuseError
 from libmpc.protocol.relu import PreparedRelu
 
@@ -38,14 +39,14 @@ class PreparedBundle:
     Attributes:
         party: the evaluator, 0 or 1.
         batch: samples in the run.
-        plan_digest: of the plan it was prepared for.
+        plan: what it was prepared for.
         nbytes: memory held until it is taken.
     """
 
-    def __init__(self, party: int, batch: int, plan_digest: bytes, randomness: Randomness) -> None:
+    def __init__(self, party: int, batch: int, plan: Plan, randomness: Randomness) -> None:
         self.party = party
         self.batch = batch
-        self.plan_digest = plan_digest
+        self.plan = plan
         self.nbytes = (
             sum(mask.nbytes for mask in randomness.masks.values())
             + sum(part.nbytes for part in randomness.linear.values())

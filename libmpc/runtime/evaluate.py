@@ -50,7 +50,8 @@ async def evaluate(
     """
     if x_share.shape != (bundle.batch, *plan.input_shape) or x_share.dtype != np.uint64:
         raise ValueError("the input share does not have the shape of bundle and plan")
-    if bundle.party != weights.party or bundle.plan_digest != plan.digest:
+    same_plan = bundle.plan is plan or bundle.plan == plan
+    if bundle.party != weights.party or not same_plan:
         raise ValueError("the bundle was prepared for another plan or party")
     party = weights.party
     run = compute or Compute()

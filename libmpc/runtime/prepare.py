@@ -60,4 +60,4 @@ def prepare(
         else:
             own = weights.steps[index]
             linears[index] = linear.prepare(step, readable.pop(step.source), own.masked, own.bias)
-    return PreparedBundle(party, batch, plan.digest, Randomness(masks, linears, relus))
+    return PreparedBundle(party, batch, plan, Randomness(masks, linears, relus))

@@ -118,17 +118,29 @@ def test_bounds_hold(seed: int, low: int, width: int) -> None:
 
 
 def test_bounds_of_one_layer_are_attained() -> None:
-    folded = fold_graph(Sketch((4, 4, 2), 9).conv(3, padding=(1, 1, 1, 1)).graph)
+    folded = fold_graph(Sketch((4, 4, 2), 9).conv(3).graph)
     weights = encode_weights(folded)
     [span] = interval_bounds(folded.plan, weights, (-3, 5)).values()
-    corners = np.full((4, 4, 2), 5)
     w, b = (fixedpoint.to_signed(a) for a in weights[1])
-    high = int((np.where(w > 0, 5, -3) * w).sum(0).max()), int(b.max())
-    assert span.high <= sum(high)
-    assert corners.shape == folded.plan.input_shape
-    # One pixel in the middle sees no padding: the sum over all taps of the better end.
-    centre = np.where(w > 0, 5 * w, -3 * w).sum(0) + b
-    assert span.high == centre.max()
+    # Every weight takes the end of the input's range that suits it.
+    assert span.high == (np.where(w > 0, 5 * w, -3 * w).sum(0) + b).max()
+    assert span.low == (np.where(w > 0, -3 * w, 5 * w).sum(0) + b).min()
+
+
+def test_padding_is_zero_and_not_the_range() -> None:
+    kernel = np.ones((1, 2, 1, 1))
+    padded = Conv2D("c", ("x",), kernel, np.zeros(1), padding=(0, 0, 1, 0))
+    folded = fold_graph(Graph((Input("x", (), (1, 1, 1)), padded)))
+    [span] = interval_bounds(folded.plan, encode_weights(folded), (3, 5)).values()
+    assert span == Span(3.0 * 2**16, 5.0 * 2**16)
+
+
+def test_the_warning_points_at_the_caller() -> None:
+    node = Dense("sum", ("x",), np.full((3, 1), 20000.0), np.zeros(1))
+    graph = Graph((Input("x", (), (3,)), node))
+    with pytest.warns(RangeWarning) as caught:
+        build_model(graph, (0, 1), calibration=[[0.1, 0, 0]])
+    assert caught[0].filename == __file__
 
 
 def test_limits_depend_on_the_reader() -> None:

@@ -47,7 +47,7 @@ from libmpc.party.messages import (
 from libmpc.party.node import NodeSettings, PartyNode
 from libmpc.party.store import Store
 from libmpc.protocol import share_weights
-from libmpc.ring import unpack
+from libmpc.ring import pack, unpack
 from libmpc.sealing.open import open_sealed
 from libmpc.sealing.seal import seal
 from libmpc.shares import split
@@ -192,7 +192,7 @@ class Gateway:
 
         return asyncio.ensure_future(wait())
 
-    async def ask(self, party: int, kind: Kind, *payload: bytes | memoryview) -> bytes:
+    async def ask(self, party: int, kind: int, *payload: bytes | memoryview) -> bytes:
         request = next(self._numbers)
         answer = self._expect(party, request)
         await self.links[party].send(kind, request, 0, *payload)
@@ -218,6 +218,7 @@ class Gateway:
         weights: dict[int, tuple[NDArray[np.uint64], NDArray[np.uint64]]],
         keys: Sequence[PartyKey],
         name: str = "mnist",
+        /,
         **fields: object,
     ) -> tuple[PushHeader, list[bytes], str]:
         shares = share_weights(plan, weights, secrets.token_bytes(32), secrets.token_bytes(32))
@@ -316,12 +317,14 @@ class Gateway:
         keys = [p.signing_key for p in deployment.parties[:2]]
         return verify_descriptor(keys, signed, deployment.id, name)
 
-    async def seal_query(self, x: NDArray[np.float64], name: str = "mnist") -> SealedQuery:
+    async def seal_query(
+        self, x: NDArray[np.float64], name: str = "mnist", header: QueryHeader | None = None
+    ) -> SealedQuery:
         descriptor = await self.describe(name)
         keys = [await self.key(p) for p in (0, 1)]
         shares = split(encode(x))
         reply = X25519PrivateKey.generate()
-        header = QueryHeader(
+        header = header or QueryHeader(
             model=descriptor.model,
             number=secrets.token_hex(16),
             expires_ms=int(self.parties.clock.now() * 1000) + 60_000,
@@ -331,8 +334,6 @@ class Gateway:
         tag = secrets.token_bytes(16)
         envelopes = []
         for party in (0, 1):
-            from libmpc.ring import pack
-
             plain = QueryPlaintext(
                 tag,
                 reply.public_key().public_bytes_raw(),

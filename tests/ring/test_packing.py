@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libmpc.ring.packing import LengthError, pack, pack_into, unpack
+from libmpc.ring.packing import LengthError, pack, unpack
+from libmpc.ring.transfer import receive_added, send
 
 
 def test_known_answers() -> None:
@@ -37,4 +38,18 @@ def test_wrong_lengths_are_refused(size: int) -> None:
     with pytest.raises(LengthError):
         unpack(bytes(size), 2)
     with pytest.raises(LengthError):
-        pack_into(np.zeros(2, np.uint64), bytearray(size))
+        receive_added(np.zeros(2, np.uint64), bytes(size))
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), max_size=40), st.integers(0, 9))
+def test_kernels_pack_alike(values: list[int], offset: int) -> None:
+    words = np.array(values, np.uint64)
+    packed = bytes(offset) + bytes(send(words))
+    assert packed[offset:] == bytes(pack(words))
+    added = receive_added(words, memoryview(packed)[offset:])
+    assert added.tolist() == [(v + v % 2**48) % 2**64 for v in values]
+
+
+def test_kernels_keep_shapes() -> None:
+    words = np.arange(6, dtype=np.uint64).reshape(2, 3)
+    assert receive_added(words, send(words)).tolist() == [[0, 2, 4], [6, 8, 10]]

@@ -11,7 +11,7 @@ import numba
 import pytest
 from numba.core import compiler, ir, registry, typed_passes, types
 
-MODULES = ("libmpc.ring.linear", "libmpc.protocol.relu_kernels")
+MODULES = ("libmpc.ring.linear", "libmpc.ring.transfer", "libmpc.protocol.relu_kernels")
 
 
 def kernels() -> list[Any]:
@@ -40,7 +40,8 @@ def infer(kernel: Any) -> tuple[Any, dict[str, Any]]:
 
 def test_all_kernels_are_found() -> None:
     names = {kernel.py_func.__name__ for kernel in kernels()}
-    assert {"matmul_add", "im2col", "sum_pool", "deal", "compare", "combine", "choose"} <= names
+    assert {"matmul_add", "im2col", "sum_pool", "pack_words", "add_words"} <= names
+    assert {"deal_tables", "deal_arithmetic", "compare", "combine", "choose"} <= names
 
 
 @pytest.mark.parametrize("kernel", kernels(), ids=lambda kernel: kernel.py_func.__name__)

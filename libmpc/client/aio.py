@@ -1,0 +1,136 @@
+"""The asynchronous client: the same operations over ``httpx.AsyncClient``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+
+from libmpc.client import shell
+from libmpc.client.card import ModelSummary
+from libmpc.client.connection import Connection, DeploymentLike
+from libmpc.client.http import Operation, Pause, Request, Response, too_slow
+from libmpc.client.retry import RetryPolicy
+from libmpc.client.session import Session
+from libmpc.client.softmax import softmax as to_probabilities
+from libmpc.clock import Clock, SystemClock
+from libmpc.errors import LibmpcError
+from libmpc.wire.descriptor import Descriptor
+
+LARGE = 1 << 15
+"""An input of more values is shared and sealed in a thread, so that the event loop goes on."""
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """``Client`` for asyncio: same arguments, results, errors and retries, to be awaited.
+
+    One event loop at a time; any number of tasks on it may share a client. Use it with
+    ``async with``, or await ``close``.
+    """
+
+    def __init__(
+        self,
+        deployment: DeploymentLike | None = None,
+        *,
+        timeout: float = 30.0,
+        retries: int | RetryPolicy = 3,
+        token: str | None = None,
+        clock: Clock | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        connection = Connection.open(deployment, token)
+        policy = retries if isinstance(retries, RetryPolicy) else RetryPolicy(retries)
+        self._clock = clock or SystemClock()
+        self._http = httpx.AsyncClient(transport=transport, **shell.settings(connection))
+        self._session = Session(connection, policy, timeout, self._clock)
+
+    async def query(self, name: str, x: object, *, softmax: bool = False) -> NDArray[np.float64]:
+        """Get a model's outputs for a batch; see ``Client.query``."""
+        size = getattr(x, "size", LARGE + 1)  # what has no size may be long
+        large = not isinstance(size, int) or size > LARGE
+        logits = await self._run(self._session.query(name, x), in_thread=large)
+        return to_probabilities(logits) if softmax else logits
+
+    async def describe(self, name: str) -> Descriptor:
+        """A model's descriptor; see ``Client.describe``."""
+        return await self._run(self._session.describe(name))
+
+    async def models(self) -> list[ModelSummary]:
+        """The models that the gateway lists; see ``Client.models``."""
+        return await self._run(self._session.models())
+
+    async def _run(self, operation: Operation[T], *, in_thread: bool = False) -> T:
+        value: Response | None = None
+        error: LibmpcError | None = None
+        while True:
+            step: tuple[bool, Any]
+            if in_thread:
+                step = await asyncio.to_thread(shell.advance, operation, value, error)
+            else:
+                step = shell.advance(operation, value, error)
+            done, wanted = step
+            if done:
+                result: T = wanted
+                return result
+            value, error = None, None
+            if isinstance(wanted, Pause):
+                await self._clock.sleep(wanted.seconds)
+                continue
+            try:
+                value = await self._send(wanted)
+            except LibmpcError as problem:
+                error = problem
+
+    async def _send(self, request: Request) -> Response:
+        chunks: list[bytes] = []
+        size = 0
+        arguments = shell.arguments(request)
+        if arguments["content"] is None:
+            arguments["content"] = _chunks(request)
+        built = self._http.build_request(**arguments)
+        try:
+            async with asyncio.timeout(request.timeout):
+                answer = await self._http.send(built, stream=True)
+                try:
+                    async for chunk in answer.aiter_raw():
+                        chunks.append(chunk)
+                        size += len(chunk)
+                        if size > request.limit:
+                            raise shell.too_long(request)
+                finally:
+                    await answer.aclose()
+                return shell.response(answer, chunks)
+        except httpx.HTTPError as error:
+            raise shell.translate(request, error) from None
+        except TimeoutError:
+            raise too_slow(request.gateway, request.timeout) from None
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"AsyncClient(gateway={self._session.gateway!r})"
+
+
+async def _chunks(request: Request) -> AsyncIterator[bytes]:
+    for chunk in shell.chunks(request):
+        yield chunk

@@ -1,0 +1,280 @@
+"""Everything a client does, without sockets and without sleeping.
+
+An operation is a generator: it yields a ``Request`` or a ``Pause``, is sent the ``Response`` (or an
+exception is thrown into it), and returns its result. So the blocking and the asynchronous client
+share every decision, and a test can play the network.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import warnings
+from collections.abc import Generator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from libmpc.client.card import (
+    ModelCard,
+    ModelSummary,
+    parse_summaries,
+    verify_card,
+    verify_keys,
+)
+from libmpc.client.connection import Connection
+from libmpc.client.http import (
+    MAX_ANSWER,
+    LostError,
+    Operation,
+    Pause,
+    Request,
+    Response,
+    check,
+)
+from libmpc.client.infer import decode_infer, encode_infer
+from libmpc.client.retry import Attempts, RetryPolicy
+from libmpc.client.sealed import seal_query
+from libmpc.clock import Clock
+from libmpc.errors import (
+    ConfigError,
+    ConflictError,
+    InputError,
+    ModelNotFoundError,
+    ServiceError,
+    UnavailableError,
+)
+from libmpc.inputs import check_inputs
+from libmpc.wire.descriptor import Descriptor
+from libmpc.wire.fields import MAX_BATCH
+from libmpc.wire.headers import MAX_QUERY_VALUES
+from libmpc.wire.keys import PartyKey
+from libmpc.wire.lifetime import to_millis
+from libmpc.wire.names import is_name
+
+WIRE_MAJOR = "1"
+_VERSION = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}")
+
+
+class Session:
+    """One deployment as a client sees it: what it pins, and what it has verified so far.
+
+    Thread-safe: operations of several threads share the verified cards and nothing else.
+    """
+
+    def __init__(
+        self, connection: Connection, policy: RetryPolicy, timeout: float, clock: Clock
+    ) -> None:
+        if not timeout > 0:
+            raise ValueError("a timeout must be greater than 0 seconds")
+        self.connection = connection
+        self.clock = clock
+        self._policy = policy
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._cards: dict[str, ModelCard] = {}
+        self._greeted: set[str] = set()
+        self._gateway = 0
+
+    @property
+    def gateway(self) -> str:
+        """The gateway in use; the next one of the deployment file follows where one is down."""
+        urls = self.connection.urls
+        return urls[self._gateway % len(urls)]
+
+    def query(self, name: str, x: object) -> Operation[NDArray[np.float64]]:
+        """The logits for a batch; see ``Client.query``."""
+        attempts = self.attempts()
+        shown: Descriptor | None = None
+        encoded = np.empty(0, np.uint64)
+        while True:
+            card, fresh = None, False
+            try:
+                card, fresh = yield from self._card(name, attempts)
+                if shown is None or card.descriptor.model != shown.model:
+                    shown, encoded = card.descriptor, _encode(card.descriptor, x)
+                sealed = seal_query(self.connection.deployment.id, card, encoded, self.clock.now())
+                headers, parts = encode_infer(sealed, attempts.remaining)
+                path, limit = f"/v2/models/{name}/infer", 4 * sealed.reply_bytes + 65536
+                response = yield from self.once("POST", path, attempts, parts, headers, limit)
+                return sealed.open(*decode_infer(response))
+            except ServiceError as error:
+                self._forget(name, card)
+                # A model that was known a moment ago may have been replaced.
+                if not (isinstance(error, ModelNotFoundError) and card and not fresh):
+                    yield from self.pause(attempts, error)
+
+    def describe(self, name: str) -> Operation[Descriptor]:
+        """The model's descriptor, fetched now and verified."""
+        attempts = self.attempts()
+        while True:
+            try:
+                card = yield from self.fetch_card(name, attempts)
+                return card.descriptor
+            except ServiceError as error:
+                yield from self.pause(attempts, error)
+
+    def models(self) -> Operation[list[ModelSummary]]:
+        """The gateway's list."""
+        response = yield from self.call("GET", "/v2/models", self.attempts())
+        return parse_summaries(response.body)
+
+    def keys(self, attempts: Attempts) -> Operation[tuple[PartyKey, ...]]:
+        """The current keys of all three parties, verified; one try."""
+        response = yield from self.once("GET", "/v2/keys", attempts)
+        deployment = self.connection.deployment
+        return verify_keys(deployment, response.json().get("keys"), self.clock.now())
+
+    def fetch_card(self, name: str, attempts: Attempts) -> Operation[ModelCard]:
+        """A model's card, fetched now and verified; one try."""
+        path = f"/v2/models/{check_model_name(name)}"
+        response = yield from self.once("GET", path, attempts)
+        deployment = self.connection.deployment
+        card = verify_card(deployment, name, response.body, self.clock.now())
+        with self._lock:
+            known = self._cards.get(name)
+            self._cards[name] = card
+        if known is None or known.descriptor.model != card.descriptor.model:
+            _warn_of_range(card.descriptor)
+        return card
+
+    # ---- requests
+
+    def attempts(self, timeout: float | None = None) -> Attempts:
+        """The tries of one call, from now on."""
+        seconds = self._timeout if timeout is None else timeout
+        return Attempts(self._policy, seconds, self.clock.monotonic)
+
+    def call(
+        self, method: str, path: str, attempts: Attempts, parts: tuple[bytes, ...] = ()
+    ) -> Operation[Response]:
+        """One request that may be repeated as it is, with retries."""
+        while True:
+            try:
+                return (yield from self.once(method, path, attempts, parts))
+            except ConflictError:
+                raise  # the same bytes would be refused again
+            except ServiceError as error:
+                yield from self.pause(attempts, error)
+
+    def once(
+        self,
+        method: str,
+        path: str,
+        attempts: Attempts,
+        parts: tuple[bytes, ...] = (),
+        headers: Mapping[str, str] | None = None,
+        limit: int = MAX_ANSWER,
+    ) -> Operation[Response]:
+        """One try of a request, after making sure of the gateway."""
+        gateway = self.gateway
+        try:
+            if gateway not in self._greeted:
+                yield from self._greet(gateway, attempts)
+            return (yield from _send(gateway, method, path, attempts, parts, headers, limit))
+        except LostError:
+            self._move_on(gateway)
+            raise
+
+    def pause(self, attempts: Attempts, error: ServiceError) -> Generator[Pause, None, None]:
+        """Wait before the next try, or raise ``error`` if there must be none."""
+        yield Pause(attempts.after(error))
+
+    def _greet(self, gateway: str, attempts: Attempts) -> Operation[None]:
+        """Make sure, once, that a gateway serves this deployment and speaks this wire version."""
+        answer = (yield from _send(gateway, "GET", "/v2", attempts)).json()
+        deployment = self.connection.deployment
+        if answer.get("name") != "libmpc":
+            raise ConfigError(f"what answers at {gateway} is no libmpc gateway; check the URL")
+        if answer.get("deployment") != deployment.id.hex():
+            raise ConfigError(
+                f"the gateway at {gateway} serves another deployment than the deployment file "
+                f"describes ({deployment.name!r}, {deployment.id.hex()[:8]}...): get the current "
+                "deployment file from whoever runs the gateway"
+            )
+        wire = str(answer.get("wire"))
+        if not _VERSION.fullmatch(wire) or not wire.startswith(f"{WIRE_MAJOR}."):
+            raise ConfigError(
+                f"the gateway at {gateway} does not speak wire version {WIRE_MAJOR}; update libmpc "
+                "here or there"
+            )
+        with self._lock:
+            self._greeted.add(gateway)
+
+    def _move_on(self, gateway: str) -> None:
+        with self._lock:
+            if gateway == self.gateway:
+                self._gateway += 1
+
+    # ---- cards
+
+    def _card(self, name: str, attempts: Attempts) -> Operation[tuple[ModelCard, bool]]:
+        """The model's card and whether it was fetched just now."""
+        card = self._cards.get(name)
+        if card is not None and to_millis(self.clock.now()) < card.refresh_ms:
+            return card, False
+        card = yield from self.fetch_card(name, attempts)
+        if card.state == "stopped":
+            self._forget(name, card)
+            raise UnavailableError(
+                f"model {name!r} is not ready: it is stopped; its owner can serve it "
+                f"('libmpc serve {name}')",
+                status=503,
+            )
+        return card, True
+
+    def _forget(self, name: str, card: ModelCard | None) -> None:
+        with self._lock:
+            if card is not None and self._cards.get(name) is card:
+                del self._cards[name]
+
+
+def check_model_name(name: str) -> str:
+    """Return a model's name unchanged.
+
+    Raises:
+        InputError: it is none; a path, for example.
+    """
+    if not isinstance(name, str) or not is_name(name):
+        raise InputError(
+            f"{name!r} is no model's name: 1 to 63 characters out of a-z, 0-9, '.', '_' and '-', "
+            "the first a letter or digit"
+        )
+    return name
+
+
+def _encode(descriptor: Descriptor, x: object) -> NDArray[np.uint64]:
+    encoded = check_inputs(x, shape=descriptor.input_shape, input_range=descriptor.input_range)
+    if len(encoded) > MAX_BATCH or encoded.size > MAX_QUERY_VALUES:
+        most = min(MAX_BATCH, MAX_QUERY_VALUES * len(encoded) // encoded.size)
+        raise InputError(
+            f"a query has at most {MAX_BATCH} samples and {MAX_QUERY_VALUES} values, this one "
+            f"{len(encoded)} and {encoded.size}: split the batch into parts of {most} samples"
+        )
+    return encoded
+
+
+def _send(
+    gateway: str,
+    method: str,
+    path: str,
+    attempts: Attempts,
+    parts: tuple[bytes, ...] = (),
+    headers: Mapping[str, str] | None = None,
+    limit: int = MAX_ANSWER,
+) -> Operation[Response]:
+    response = yield Request(method, gateway, path, parts, headers or {}, attempts.remaining, limit)
+    assert response is not None
+    return check(gateway, response)
+
+
+def _warn_of_range(descriptor: Descriptor) -> None:
+    if descriptor.range_status == "calibrated":
+        from libmpc.graph.ranges import RangeWarning
+
+        warnings.warn(
+            f"the range of model {descriptor.name!r} is calibrated on samples, not proven (margin "
+            f"{descriptor.range_margin:g}): an unusual input could be answered wrongly",
+            RangeWarning,
+            stacklevel=2,
+        )

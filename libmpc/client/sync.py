@@ -1,0 +1,212 @@
+"""The blocking client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Protocol, Self, TypeVar
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+
+from libmpc.client import shell
+from libmpc.client.card import ModelSummary
+from libmpc.client.connection import Connection, DeploymentLike
+from libmpc.client.http import Operation, Pause, Request, Response, too_slow
+from libmpc.client.retry import RetryPolicy
+from libmpc.client.session import Session
+from libmpc.client.softmax import softmax as to_probabilities
+from libmpc.clock import Clock
+from libmpc.errors import LibmpcError
+from libmpc.wire.descriptor import Descriptor
+
+T = TypeVar("T")
+
+
+class PausingClock(Clock, Protocol):
+    """A clock whose pauses a thread can take."""
+
+    def pause(self, seconds: float) -> None: ...
+
+
+class Runner:
+    """Carries out operations over httpx, blocking. Thread-safe."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        clock: PausingClock | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self.clock = clock or shell.BlockingClock()
+        self._http = httpx.Client(transport=transport, **shell.settings(connection))
+
+    def run(self, operation: Operation[T], progress: shell.Progress | None = None) -> T:
+        """Run an operation to its end and return its result."""
+        value, error = None, None
+        while True:
+            done, wanted = shell.advance(operation, value, error)
+            if done:
+                result: T = wanted
+                return result
+            value, error = None, None
+            if isinstance(wanted, Pause):
+                self.clock.pause(wanted.seconds)
+                continue
+            try:
+                value = self._send(wanted, progress)
+            except LibmpcError as problem:
+                error = problem
+
+    def _send(self, request: Request, progress: shell.Progress | None) -> Response:
+        end = self.clock.monotonic() + request.timeout
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            with self._open(request, progress) as answer:
+                for chunk in answer.iter_raw():
+                    chunks.append(chunk)
+                    size += len(chunk)
+                    if size > request.limit:
+                        raise shell.too_long(request)
+                    # A gateway that sends a byte now and then would escape httpx's own timeout.
+                    if self.clock.monotonic() > end:
+                        raise too_slow(request.gateway, request.timeout)
+                return shell.response(answer, chunks)
+        except httpx.HTTPError as error:
+            raise shell.translate(request, error) from None
+
+    def _open(self, request: Request, progress: shell.Progress | None) -> _Streamed:
+        arguments = shell.arguments(request)
+        if arguments["content"] is None:
+            arguments["content"] = _reported(request, progress)
+        return _Streamed(self._http.send(self._http.build_request(**arguments), stream=True))
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+
+class _Streamed:
+    def __init__(self, answer: httpx.Response) -> None:
+        self._answer = answer
+
+    def __enter__(self) -> httpx.Response:
+        return self._answer
+
+    def __exit__(self, *_: object) -> None:
+        self._answer.close()
+
+
+def _reported(request: Request, progress: shell.Progress | None) -> Iterator[bytes]:
+    total, sent = sum(map(len, request.parts)), 0
+    for chunk in shell.chunks(request):
+        yield chunk
+        sent += len(chunk)
+        if progress is not None:
+            progress(sent, total)
+
+
+class Client:
+    """Asks a deployment for predictions; nobody but this process sees inputs and outputs.
+
+    Thread-safe: threads share its connections. Use it as a context manager, or call ``close``.
+
+    A query is tried again, after growing pauses with jitter and within ``timeout``, when the
+    gateway cannot be reached or loses the connection, and when the deployment answers 503 or 429
+    and says after how long to retry: ``retries`` times at most. When a party's key or the model has
+    changed (409) it fetches what is new and tries again, twice at most. It is not tried again on
+    any other answer, and never when an answer fails verification. Every retry is a new sealing with
+    new masks. Where a model's requests are limited, a query whose answer was lost on the way may
+    have been counted.
+
+    Args:
+        deployment: path of a deployment file (or of its directory), or a ``Deployment``; by
+            default what the environment variable ``LIBMPC_DEPLOYMENT`` says.
+        timeout: seconds for a call, retries and pauses included.
+        retries: a number, or a ``RetryPolicy``.
+        token: for the gateway; by default from the credential file beside the deployment file.
+        clock: a seam for tests.
+        transport: a seam for tests and special networks; replaces TLS verification with its own.
+
+    Raises:
+        ConfigError: a file is missing, wrong or unsafe.
+    """
+
+    def __init__(
+        self,
+        deployment: DeploymentLike | None = None,
+        *,
+        timeout: float = 30.0,
+        retries: int | RetryPolicy = 3,
+        token: str | None = None,
+        clock: PausingClock | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        connection = Connection.open(deployment, token)
+        policy = retries if isinstance(retries, RetryPolicy) else RetryPolicy(retries)
+        self._runner = Runner(connection, clock, transport)
+        self._session = Session(connection, policy, timeout, self._runner.clock)
+
+    def query(self, name: str, x: object, *, softmax: bool = False) -> NDArray[np.float64]:
+        """Get a model's outputs for a batch, exactly as the fixed-point reference computes them.
+
+        The array is checked before anything of it is sent. One call is one request, whatever its
+        batch.
+
+        Args:
+            name: the model's.
+            x: (batch, *input_shape), real numbers in the model's declared range; up to 16384
+                samples and 2^25 values.
+            softmax: return probabilities instead, computed here (not a fixed-point operation).
+
+        Returns:
+            (batch, *output_shape): logits, or probabilities along the last axis.
+
+        Raises:
+            InputError: ``x`` or ``name`` does not fit; says what to do.
+            ModelNotFoundError: no model of that name.
+            UnavailableError: a party or the gateway is down or too slow, or the model is stopped.
+            LimitError: the model's requests are used up, or a queue is full.
+            AuthenticationError: the gateway does not accept the token.
+            IntegrityError: an answer could not be verified; there is no result.
+            ConfigError: the deployment file does not belong to this gateway.
+            ServiceError: any other refusal; the base of the five above but ``InputError``.
+        """
+        logits = self._runner.run(self._session.query(name, x))
+        return to_probabilities(logits) if softmax else logits
+
+    def describe(self, name: str) -> Descriptor:
+        """A model's descriptor (shapes, range, digest), as both evaluators have signed it.
+
+        Raises:
+            ServiceError: as for ``query``.
+        """
+        return self._runner.run(self._session.describe(name))
+
+    def models(self) -> list[ModelSummary]:
+        """The models that the gateway lists, with their state. Nobody has signed this list.
+
+        Raises:
+            ServiceError: as for ``query``.
+        """
+        return self._runner.run(self._session.models())
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._runner.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Client(gateway={self._session.gateway!r})"

@@ -1,0 +1,1 @@
+"""A deployment as the owner of models sees it: share, serve, stop and delete."""

@@ -1,0 +1,101 @@
+"""A deployment on this machine, running: files, processes, and the moment at which it is ready."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from libmpc.cluster.child import Report
+from libmpc.cluster.lock import directory_lock
+from libmpc.cluster.ports import choose_ports
+from libmpc.cluster.services import commands, is_ready
+from libmpc.cluster.supervisor import Supervisor
+from libmpc.deployment import Deployment
+from libmpc.deployment_init import DEPLOYMENT_FILE, GATEWAY_FILE, PARTY_FILE
+from libmpc.deployment_local import LocalPorts, is_made, make_all, move_all, publish_all
+from libmpc.errors import ConfigError
+from libmpc.identity.files import private_directory
+from libmpc.identity.yamlfile import read_mapping
+
+READY_SECONDS = 120.0
+
+
+@contextlib.contextmanager
+def running(
+    directory: Path,
+    report: Report,
+    *,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    logs: bool = True,
+    timeout: float = READY_SECONDS,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> Iterator[Supervisor]:
+    """Run three parties and a gateway in a directory; what it has from before is kept.
+
+    The block begins when queries can be answered, and ``deployment.yaml`` is there while it lasts.
+
+    Args:
+        directory: made, with keys, the first time.
+        report: told of what happens to each service.
+        host: the address to bind.
+        port: the gateway's; the next six are the parties' and their probes'. ``None``: free ones.
+        logs: whether services print to files in ``directory/logs``, or to ``report``.
+        timeout: seconds until everything must be ready.
+        interrupted: asked while waiting; the block begins early when it says yes.
+
+    Raises:
+        ConfigError: the directory is in use or not usable, or a port is in use.
+        ServiceError: not ready in time; has the end of the logs.
+    """
+    directory = directory.absolute()
+    _make(directory)
+    with directory_lock(directory), _withdrawn(directory):
+        deployment = _prepare(directory, host, port)
+        with Supervisor(commands(directory, logs=logs), report) as supervisor:
+            supervisor.wait_until(lambda: interrupted() or is_ready(deployment), timeout)
+            if not interrupted():
+                publish_all(directory)
+            yield supervisor
+
+
+def _make(directory: Path) -> None:
+    try:
+        private_directory(directory)
+    except OSError as error:
+        raise ConfigError(f"cannot make the directory {directory}: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def _withdrawn(directory: Path) -> Iterator[None]:
+    """No deployment file for clients before and after."""
+    path = directory / DEPLOYMENT_FILE
+    if path.exists() and not is_made(directory):
+        raise ConfigError(f"{directory} has a deployment of another kind; choose another directory")
+    path.unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _prepare(directory: Path, host: str, port: int | None) -> Deployment:
+    if not is_made(directory):
+        ports = choose_ports(host, port)
+        return make_all(directory, ports, host=host, publish=False)
+    ports = choose_ports(host, port, _previous(directory))
+    return move_all(directory, ports, host=host, publish=False)
+
+
+def _previous(directory: Path) -> LocalPorts:
+    gateway = read_mapping(directory / "gateway" / GATEWAY_FILE, "the gateway's settings")
+    parties = [
+        read_mapping(directory / f"party{index}" / PARTY_FILE, f"party {index}'s settings")
+        for index in range(3)
+    ]
+    ports = [party.get("port") for party in parties]
+    health = [party.get("health_port") for party in parties]
+    numbers = [gateway.get("port"), *ports, *health]
+    g, p0, p1, p2, h0, h1, h2 = (n if isinstance(n, int) else 0 for n in numbers)
+    return LocalPorts(parties=(p0, p1, p2), health=(h0, h1, h2), gateway=g)

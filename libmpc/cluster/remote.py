@@ -1,0 +1,221 @@
+"""A deployment whose parties run elsewhere, as the owner of models uses it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from libmpc.client.connection import Connection
+from libmpc.client.retry import RetryPolicy
+from libmpc.client.session import Session
+from libmpc.client.sync import Runner
+from libmpc.cluster.operations import Action, OwnerSession
+from libmpc.cluster.push import Policy
+from libmpc.errors import ConfigError, InputError, ModelError
+from libmpc.graph.model import Model
+
+if TYPE_CHECKING:
+    import httpx
+
+    from libmpc.client.card import ModelSummary
+    from libmpc.client.shell import Progress
+    from libmpc.client.sync import PausingClock
+    from libmpc.wire.descriptor import Descriptor
+
+PUSH_SECONDS = 900.0
+
+
+class Cluster:
+    """Shares models with the parties of a deployment, and says which of them are served.
+
+    Thread-safe. What an owner asks for is signed with the key in the credential file beside the
+    deployment file. Requests are tried again as ``Client`` does it; commands and manifests are
+    signed once and sent again as they are, so that a retry changes nothing twice.
+
+    Args:
+        deployment: path of the deployment file, or of its directory; by default what the
+            environment variable ``LIBMPC_DEPLOYMENT`` says.
+        timeout: seconds for a call other than ``share``, retries included.
+        retries: a number, or a ``RetryPolicy``.
+        clock, transport: seams for tests.
+
+    Raises:
+        ConfigError: a file is missing, wrong or unsafe.
+    """
+
+    def __init__(
+        self,
+        deployment: str | os.PathLike[str] | None = None,
+        *,
+        timeout: float = 30.0,
+        retries: int | RetryPolicy = 3,
+        clock: PausingClock | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        connection = Connection.open(deployment)
+        if connection.path is None:
+            raise ConfigError("give the deployment file's path: the owner's key is beside it")
+        self._path = connection.path
+        self._runner = Runner(connection, clock, transport)
+        policy = retries if isinstance(retries, RetryPolicy) else RetryPolicy(retries)
+        self._session = Session(connection, policy, timeout, self._runner.clock)
+        self._owner = OwnerSession(self._session)
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str], *, timeout: float = 30.0) -> Self:
+        """Open the deployment that a file describes.
+
+        Raises:
+            ConfigError: as for the constructor.
+        """
+        return cls(path, timeout=timeout)
+
+    @property
+    def deployment(self) -> Path:
+        """The deployment file, which is what a ``Client`` wants."""
+        return self._path
+
+    def share(
+        self,
+        model: Model,
+        name: str | None = None,
+        *,
+        replace: bool = False,
+        serve: bool = False,
+        num_requests: int | None = None,
+        timeout: float = PUSH_SECONDS,
+        progress: Progress | None = None,
+    ) -> ServedModel:
+        """Share a model's weights among the three parties, under fresh masks.
+
+        Returns when the model is stored durably at all three.
+
+        Args:
+            model: from ``load_model``.
+            name: what clients will call it; by default the model's own name.
+            replace: take over the name of a model that is stored already.
+            serve: answer queries at once; otherwise call ``serve`` on what is returned.
+            num_requests: with ``serve``, how many requests it answers; ``None`` for no limit.
+            timeout: seconds for everything.
+            progress: called with (bytes sent, bytes in all) during the upload.
+
+        Raises:
+            ConflictError: the name is in use, and ``replace`` was not asked for.
+            InputError: the name or ``num_requests`` is not valid.
+            ConfigError: there is no owner's key.
+            ServiceError: the deployment refused or did not answer.
+        """
+        if not isinstance(model, Model):
+            raise ModelError(
+                f"share takes a model, not {type(model).__name__}: load it first, with "
+                "libmpc.load_model(path, input_range=(low, high))"
+            )
+        name = model.name if name is None else name
+        if num_requests is not None and not serve:
+            raise InputError("num_requests goes with serve=True, or with ServedModel.serve")
+        policy = Policy(serve, _count(num_requests))
+        operation = self._owner.share(model, name, policy, replace, timeout)
+        return ServedModel(name, self._runner.run(operation, progress), self)
+
+    def models(self) -> list[ModelSummary]:
+        """The models that the gateway lists, with their state.
+
+        Raises:
+            ServiceError: the deployment refused or did not answer.
+        """
+        return self._runner.run(self._session.models())
+
+    def model(self, name: str) -> ServedModel:
+        """A model that was shared before.
+
+        Raises:
+            ModelNotFoundError: no model of that name is stored.
+            ServiceError: the deployment refused or did not answer.
+        """
+        return ServedModel(name, self._runner.run(self._owner.digest(name)), self)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._runner.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self._path)!r})"
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model that the parties of a deployment hold in shares.
+
+    It stands for one push: once another model has replaced it, its methods raise
+    ``ModelNotFoundError``.
+
+    Attributes:
+        model: digest of its manifest (hex).
+    """
+
+    name: str
+    model: str
+    _cluster: Cluster = field(repr=False, compare=False)
+
+    def serve(self, num_requests: int | None = None) -> None:
+        """Answer queries: so many requests from now on, or without a limit until stopped.
+
+        Doing it again counts from the start.
+
+        Raises:
+            InputError: ``num_requests`` is not a positive whole number.
+            ServiceError: not all three parties have applied it.
+        """
+        self._command("serve", _count(num_requests))
+
+    def stop(self) -> None:
+        """Answer no more queries; the parties keep their shares.
+
+        Raises:
+            ServiceError: not all three parties have applied it.
+        """
+        self._command("stop", None)
+
+    def delete(self) -> None:
+        """Make all three parties delete their shares.
+
+        Raises:
+            ServiceError: not all three parties have applied it.
+        """
+        self._command("delete", None)
+
+    def describe(self) -> Descriptor:
+        """The model's descriptor, as both evaluators have signed it.
+
+        Raises:
+            ServiceError: the deployment refused or did not answer.
+        """
+        cluster = self._cluster
+        return cluster._runner.run(cluster._session.describe(self.name))
+
+    def _command(self, action: Action, num_requests: int | None) -> None:
+        cluster = self._cluster
+        operation = cluster._owner.command(self.name, self.model, action, num_requests)
+        cluster._runner.run(operation)
+
+
+def _count(num_requests: int | None) -> int | None:
+    if num_requests is None:
+        return None
+    if isinstance(num_requests, bool) or not isinstance(num_requests, int) or num_requests < 1:
+        raise InputError("num_requests must be a positive whole number, or None for no limit")
+    return num_requests

@@ -1,0 +1,75 @@
+"""What a local deployment runs: three parties and a gateway, each from its own directory."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import ssl
+import sys
+import sysconfig
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import libmpc
+from libmpc.cluster.child import Command
+from libmpc.deployment import Deployment
+from libmpc.deployment_init import GATEWAY_FILE, PARTY_FILE
+
+LOGS = "logs"
+_SECONDS = 2.0
+
+
+def commands(directory: Path, *, logs: bool) -> list[Command]:
+    """The four commands, as somebody could type them.
+
+    Args:
+        directory: made by ``make_all``.
+        logs: whether each prints to a file of its own in ``logs``.
+    """
+    folder = directory / LOGS
+    if logs:
+        folder.mkdir(exist_ok=True)
+    environment = _same_code()
+
+    def command(name: str, *arguments: str) -> Command:
+        log = folder / f"{name.replace(' ', '')}.log" if logs else None
+        # -P: a numpy.py in the current directory must not become part of a party.
+        argv = (sys.executable, "-P", "-m", "libmpc", *arguments)
+        return Command(name, argv, log, environment)
+
+    parties = [
+        command(
+            f"party {index}",
+            *("party", "--index", str(index)),
+            *("--config", str(directory / f"party{index}" / PARTY_FILE)),
+        )
+        for index in range(3)
+    ]
+    gateway = command("gateway", "gateway", "--config", str(directory / "gateway" / GATEWAY_FILE))
+    return [*parties, gateway]
+
+
+def is_ready(deployment: Deployment) -> bool:
+    """Whether the gateway says that all three parties are connected and ready."""
+    address = urlsplit(deployment.gateways[0].url)
+    context = ssl.create_default_context(cadata=deployment.tls_ca)
+    connection = http.client.HTTPSConnection(
+        address.hostname or "", address.port, timeout=_SECONDS, context=context
+    )
+    try:
+        connection.request("GET", "/v2/health/ready")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _same_code() -> Mapping[str, str]:
+    """Have children run the libmpc that we are, also where it is not installed."""
+    root = Path(libmpc.__file__).parent.parent
+    if str(root) in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
+        return {}
+    rest = os.environ.get("PYTHONPATH")
+    return {"PYTHONPATH": f"{root}{os.pathsep}{rest}" if rest else str(root)}

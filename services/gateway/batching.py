@@ -1,0 +1,204 @@
+"""Queries grouped into batches: at once while a model is idle, bounded while it is busy.
+
+Each model has a queue and a budget of batches of its own, so a busy model does not hold up another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from libmpc.errors import LimitError, ServiceError, UnavailableError
+from libmpc.link import Buffer
+from libmpc.wire.headers import QueryHeader
+from services.gateway.errors import RETRY_SECONDS, unreachable
+from services.gateway.flight import Flight
+from services.gateway.links import PartyLink
+from services.gateway.metrics import Metrics
+from services.gateway.query import PendingQuery
+from services.gateway.timers import Timer, Timers
+
+EVALUATORS = (0, 1)
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """Bounds of batching; ``GatewaySettings`` explains each."""
+
+    queue_length: int = 1024
+    batches: int = 2
+    max_batches: int = 8
+    delay: float = 0.05
+    queries: int = 256
+    rows: int = 1024
+    bytes: int = 16 << 20
+
+
+class Batcher:
+    """All models' queues.
+
+    Args:
+        links: to the three parties; queries go to the first two.
+    """
+
+    def __init__(
+        self,
+        links: Sequence[PartyLink],
+        timers: Timers,
+        settings: BatchSettings,
+        metrics: Metrics,
+    ) -> None:
+        self.links = links
+        self.timers = timers
+        self.settings = settings
+        self.metrics = metrics
+        self._queues: dict[str, ModelQueue] = {}
+        self._closing = False
+        self._empty = asyncio.Event()
+
+    def submit(
+        self, header: QueryHeader, envelopes: tuple[Buffer, Buffer], timeout: float
+    ) -> PendingQuery:
+        """Take a query; its ``answer`` is a future of both evaluators' replies.
+
+        Args:
+            timeout: seconds from now until it fails with 503, wherever it is then.
+
+        Raises:
+            LimitError: too many queries of its model wait.
+            UnavailableError: an evaluator is not reachable, or the gateway is stopping.
+        """
+        if self._closing:
+            raise _stopping()
+        for party in EVALUATORS:
+            if not self.links[party].up:
+                raise unreachable(party)
+        queue = self._queues.get(header.model)
+        if queue is None:
+            queue = self._queues[header.model] = ModelQueue(self, header.model)
+        return queue.submit(header, envelopes, timeout)
+
+    async def close(self, grace: float) -> None:
+        """Take no more; what has not been answered after ``grace`` seconds fails with 503."""
+        self._closing = True
+        if self._queues:
+            timer = self.timers.call_later(grace, self._empty.set)
+            await self._empty.wait()
+            timer.cancel()
+        for queue in list(self._queues.values()):
+            queue.fail(_stopping())
+
+    def drop(self, model: str) -> None:
+        """A queue has nothing to do any more."""
+        self._queues.pop(model, None)
+        if not self._queues:
+            self._empty.set()
+
+    def explain(self, error: ServiceError) -> ServiceError:
+        """Name the dealer where an evaluator cannot go on and the dealer may be why."""
+        if error.status != 503 or self.links[2].up:
+            return error
+        text = f"{error}; party 2 is not reachable"
+        return ServiceError(text, status=503, retry_after=error.retry_after)
+
+
+class ModelQueue:
+    """One model's waiting queries and batches under way."""
+
+    def __init__(self, batcher: Batcher, model: str) -> None:
+        self._batcher = batcher
+        self._model = model
+        self._waiting: deque[PendingQuery] = deque()
+        self._flights: set[Flight] = set()
+        self._timer: Timer | None = None
+
+    def submit(
+        self, header: QueryHeader, envelopes: tuple[Buffer, Buffer], timeout: float
+    ) -> PendingQuery:
+        """As ``Batcher.submit``."""
+        batcher = self._batcher
+        if len(self._waiting) >= batcher.settings.queue_length:
+            raise LimitError(
+                "too many queries of this model wait; try again later",
+                status=429,
+                retry_after=RETRY_SECONDS,
+            )
+        query = PendingQuery(
+            header, envelopes, batcher.timers, timeout, explain=batcher.explain, left=self._left
+        )
+        self._waiting.append(query)
+        batcher.metrics.waiting.inc()
+        self._pump()
+        return query
+
+    def fail(self, error: ServiceError) -> None:
+        """Fail all that has not been answered."""
+        queries = [*self._waiting, *(q for flight in self._flights for q in flight.queries)]
+        for query in queries:
+            query.fail(error)
+
+    def _left(self, query: PendingQuery) -> None:
+        # A query that gave up while it waited; those under way have left already.
+        if query in self._waiting:
+            self._waiting.remove(query)
+            self._batcher.metrics.waiting.dec()
+            self._tidy()
+
+    def _pump(self) -> None:
+        settings, timers = self._batcher.settings, self._batcher.timers
+        while self._waiting and len(self._flights) < settings.max_batches:
+            waited = timers.now() - self._waiting[0].since
+            if len(self._flights) >= settings.batches and waited < settings.delay:
+                self._arm(settings.delay - waited)
+                break
+            self._launch(self._take())
+        self._tidy()
+
+    def _arm(self, seconds: float) -> None:
+        if self._timer is None:
+            self._timer = self._batcher.timers.call_later(seconds, self._rung)
+
+    def _rung(self) -> None:
+        self._timer = None
+        self._pump()
+
+    def _take(self) -> list[PendingQuery]:
+        settings = self._batcher.settings
+        taken: list[PendingQuery] = []
+        rows = size = 0
+        while self._waiting and len(taken) < settings.queries:
+            query = self._waiting[0]
+            rows += query.header.batch
+            size += query.size
+            if taken and (rows > settings.rows or size > settings.bytes):
+                break
+            taken.append(self._waiting.popleft())
+        self._batcher.metrics.waiting.dec(len(taken))
+        return taken
+
+    def _launch(self, queries: list[PendingQuery]) -> None:
+        self._batcher.metrics.batch.observe(len(queries))
+        flight = Flight(self._model, queries, self._landed)
+        self._flights.add(flight)
+        flight.launch([self._batcher.links[party] for party in EVALUATORS], self._batcher.timers)
+
+    def _landed(self, flight: Flight) -> None:
+        self._flights.discard(flight)
+        # Not from within the launch of another batch: that would recurse once a batch.
+        asyncio.get_running_loop().call_soon(self._pump)
+
+    def _tidy(self) -> None:
+        if not self._waiting and not self._flights:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            self._batcher.drop(self._model)
+
+
+def _stopping() -> UnavailableError:
+    text = "the gateway is stopping; try again in a moment"
+    return UnavailableError(text, status=503, retry_after=RETRY_SECONDS)
+
+

@@ -1,0 +1,95 @@
+"""Run one party until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from pathlib import Path
+
+from libmpc._version import __version__
+from libmpc.clock import SystemClock
+from libmpc.errors import ConfigError
+from libmpc.identity.keys import PartyIdentity
+from libmpc.link import ByteStream
+from libmpc.party.node import PartyNode
+from libmpc.party.store import Store
+from libmpc.runtime import warm_up
+from services.common.health import health_app
+from services.common.http1_server import Http1Server
+from services.common.http2_client import connect_stream
+from services.common.http2_server import Http2Server, LinkEndpoint
+from services.common.loop import run_loop
+from services.common.telemetry import setup_logging
+from services.party.app import make_app
+from services.party.metrics import make_registry
+from services.party.settings import PartySettings
+
+log = logging.getLogger("libmpc.party")
+
+
+def run(config: Path, index: int | None = None) -> None:
+    """Serve as the party that ``config`` describes; returns after SIGINT or SIGTERM.
+
+    Args:
+        config: a ``party.yaml``.
+        index: refused unless it is the file's, where given.
+
+    Raises:
+        ConfigError: a setting, key or file is wrong, or a port is in use.
+    """
+    settings = PartySettings.from_file(config)
+    if index is not None and index != settings.index:
+        raise ConfigError(
+            f"{config} is for party {settings.index}, not {index}; a party never changes its index"
+        )
+    setup_logging(f"party{settings.index}", level=settings.log_level, as_json=settings.log_json)
+    run_loop(_serve(settings))
+
+
+async def _serve(settings: PartySettings) -> None:
+    deployment = settings.load_deployment()
+    tls = settings.tls(deployment)
+    urls = {party.index: party.url for party in deployment.parties}
+    store = Store(settings.data)
+
+    async def open_stream(peer: int) -> ByteStream:
+        return await connect_stream(urls[peer], tls)
+
+    node = PartyNode(
+        settings.index,
+        deployment,
+        PartyIdentity.load(settings.keys),
+        store,
+        SystemClock(),
+        open_stream,
+        settings.node_settings(),
+    )
+    endpoint = LinkEndpoint(node.accept)
+    server = Http2Server(
+        make_app(node, endpoint), settings.host, settings.port, tls, endpoint=endpoint
+    )
+    health = Http1Server(
+        health_app("libmpc party", __version__, lambda: node.reason, make_registry(node)),
+        settings.health_host,
+        settings.health_port,
+    )
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Installed explicitly: a shell's background job starts with SIGINT ignored.
+        loop.add_signal_handler(number, stop.set)
+    try:
+        await health.start()
+        # No query may wait for a compiler; until then nobody can reach this party.
+        await asyncio.to_thread(warm_up)
+        await server.start()
+        node.start()
+        log.info("party %d %s listens on port %d", settings.index, __version__, settings.port)
+        await stop.wait()
+    finally:
+        log.info("party %d stops", settings.index)
+        await node.close()
+        await server.stop()
+        await health.stop()
+        store.close()
