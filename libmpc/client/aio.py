@@ -99,7 +99,8 @@ class AsyncClient:
             async with asyncio.timeout(request.timeout):
                 answer = await self._http.send(built, stream=True)
                 try:
-                    async for chunk in answer.aiter_raw():
+                    shell.refuse_compressed(request, answer)
+                    async for chunk in answer.aiter_bytes():
                         chunks.append(chunk)
                         size += len(chunk)
                         if size > request.limit:

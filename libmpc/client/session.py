@@ -100,9 +100,12 @@ class Session:
                 return sealed.open(*decode_infer(response))
             except ServiceError as error:
                 self._forget(name, card)
-                # A model that was known a moment ago may have been replaced.
-                if not (isinstance(error, ModelNotFoundError) and card and not fresh):
-                    yield from self.pause(attempts, error)
+                known = card is not None and not fresh
+                if known and isinstance(error, ModelNotFoundError):
+                    continue  # it may have been replaced
+                if known and isinstance(error, UnavailableError) and error.status == 503:
+                    yield from self._check_served(name, attempts)
+                yield from self.pause(attempts, error)
 
     def describe(self, name: str) -> Operation[Descriptor]:
         """The model's descriptor, fetched now and verified."""
@@ -214,6 +217,22 @@ class Session:
         if card is not None and to_millis(self.clock.now()) < card.refresh_ms:
             return card, False
         card = yield from self.fetch_card(name, attempts)
+        self._check_state(name, card)
+        return card, True
+
+    def _check_served(self, name: str, attempts: Attempts) -> Operation[None]:
+        """See whether a model that answered 503 was stopped, which is not worth waiting for.
+
+        Raises:
+            UnavailableError: it is stopped.
+        """
+        try:
+            card = yield from self.fetch_card(name, attempts)
+        except ServiceError:
+            return  # the 503 says more
+        self._check_state(name, card)
+
+    def _check_state(self, name: str, card: ModelCard) -> None:
         if card.state == "stopped":
             self._forget(name, card)
             raise UnavailableError(
@@ -221,7 +240,6 @@ class Session:
                 f"('libmpc serve {name}')",
                 status=503,
             )
-        return card, True
 
     def _forget(self, name: str, card: ModelCard | None) -> None:
         with self._lock:

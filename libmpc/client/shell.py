@@ -79,6 +79,16 @@ def response(answer: httpx.Response, body: list[bytes]) -> Response:
     return Response(answer.status_code, headers, b"".join(body))
 
 
+def refuse_compressed(request: Request, answer: httpx.Response) -> None:
+    """Refuse an answer that could unpack to any length; none was asked for.
+
+    Raises:
+        IntegrityError: the answer is compressed.
+    """
+    if answer.headers.get("content-encoding", "identity") != "identity":
+        raise IntegrityError(f"{request.gateway} sent a compressed answer that nobody asked for")
+
+
 def too_long(request: Request) -> IntegrityError:
     """The error for an answer with more bytes than it can need."""
     return IntegrityError(f"the answer of {request.gateway} is longer than it can be")

@@ -65,7 +65,8 @@ class Runner:
         size = 0
         try:
             with self._open(request, progress) as answer:
-                for chunk in answer.iter_raw():
+                shell.refuse_compressed(request, answer)
+                for chunk in answer.iter_bytes():
                     chunks.append(chunk)
                     size += len(chunk)
                     if size > request.limit:

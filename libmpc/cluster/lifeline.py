@@ -8,6 +8,7 @@ do, needs no process ids, and cannot hit a process that got an old number.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import threading
@@ -69,7 +70,5 @@ def _on_this_loop(stop: Callable[[], None]) -> Callable[[], None]:
 
 
 def _call_on(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
-    try:
+    with contextlib.suppress(RuntimeError):  # the loop is closed: the process is ending by itself
         loop.call_soon_threadsafe(stop)
-    except RuntimeError:  # the loop is closed: the process is ending by itself
-        pass

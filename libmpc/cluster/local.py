@@ -35,7 +35,7 @@ class LocalCluster:
     Args:
         directory: where keys, shares and logs are; made if needed, kept afterwards, and used again
             by the next run. By default a temporary one that is deleted.
-        port: the gateway's port; the six after it are used too. By default free ones.
+        port: the gateway's port; the seven after it are used too. By default free ones.
         timeout: seconds that starting may take.
     """
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from libmpc.cluster.child import Report
 from libmpc.cluster.lock import directory_lock
-from libmpc.cluster.ports import choose_ports
+from libmpc.cluster.ports import Ports, choose_ports
 from libmpc.cluster.services import commands, is_ready
 from libmpc.cluster.supervisor import Supervisor
 from libmpc.deployment import Deployment
@@ -40,7 +40,7 @@ def running(
         directory: made, with keys, the first time.
         report: told of what happens to each service.
         host: the address to bind.
-        port: the gateway's; the next six are the parties' and their probes'. ``None``: free ones.
+        port: the gateway's; the next seven are the parties' and their probes'. ``None``: free ones.
         logs: whether services print to files in ``directory/logs``, or to ``report``.
         timeout: seconds until everything must be ready.
         interrupted: asked while waiting; the block begins early when it says yes.
@@ -52,8 +52,8 @@ def running(
     directory = directory.absolute()
     _make(directory)
     with directory_lock(directory), _withdrawn(directory):
-        deployment = _prepare(directory, host, port)
-        with Supervisor(commands(directory, logs=logs), report) as supervisor:
+        deployment, ports = _prepare(directory, host, port)
+        with Supervisor(commands(directory, ports, logs=logs), report) as supervisor:
             supervisor.wait_until(lambda: interrupted() or is_ready(deployment), timeout)
             if not interrupted():
                 publish_all(directory)
@@ -80,22 +80,24 @@ def _withdrawn(directory: Path) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
-def _prepare(directory: Path, host: str, port: int | None) -> Deployment:
+def _prepare(directory: Path, host: str, port: int | None) -> tuple[Deployment, Ports]:
     if not is_made(directory):
         ports = choose_ports(host, port)
-        return make_all(directory, ports, host=host, publish=False)
+        return make_all(directory, ports, host=host, publish=False), ports
     ports = choose_ports(host, port, _previous(directory))
-    return move_all(directory, ports, host=host, publish=False)
+    return move_all(directory, ports, host=host, publish=False), ports
 
 
-def _previous(directory: Path) -> LocalPorts:
+def _previous(directory: Path) -> LocalPorts | None:
+    """The ports of the last run, so that addresses stay the same where they can."""
     gateway = read_mapping(directory / "gateway" / GATEWAY_FILE, "the gateway's settings")
     parties = [
         read_mapping(directory / f"party{index}" / PARTY_FILE, f"party {index}'s settings")
         for index in range(3)
     ]
-    ports = [party.get("port") for party in parties]
-    health = [party.get("health_port") for party in parties]
-    numbers = [gateway.get("port"), *ports, *health]
-    g, p0, p1, p2, h0, h1, h2 = (n if isinstance(n, int) else 0 for n in numbers)
+    numbers = [gateway.get("port"), *(party.get("port") for party in parties)]
+    numbers += [party.get("health_port") for party in parties]
+    if not all(isinstance(number, int) for number in numbers):
+        return None
+    g, p0, p1, p2, h0, h1, h2 = numbers
     return LocalPorts(parties=(p0, p1, p2), health=(h0, h1, h2), gateway=g)

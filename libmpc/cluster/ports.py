@@ -7,6 +7,7 @@ import os
 import random
 import socket
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from libmpc.deployment_local import LocalPorts
 from libmpc.errors import ConfigError
@@ -14,16 +15,28 @@ from libmpc.errors import ConfigError
 # Below the ports that operating systems give to outgoing connections: one of those could take a
 # port while its service is being restarted, or even connect to itself.
 _CANDIDATES = range(20_000, 32_000)
-_COUNT = 7
-_NAMES = ("the gateway", *(f"{w} {i}" for w in ("party", "the probes of party") for i in range(3)))
+_NAMES = (
+    "the gateway",
+    *(f"party {index}" for index in range(3)),
+    *(f"the probes of party {index}" for index in range(3)),
+    "the probes of the gateway",
+)
+_COUNT = len(_NAMES)
 
 
-def choose_ports(host: str, first: int | None, previous: LocalPorts | None = None) -> LocalPorts:
+@dataclass(frozen=True)
+class Ports(LocalPorts):
+    """The ports of a deployment on one machine, and the one of the gateway's probes."""
+
+    gateway_health: int
+
+
+def choose_ports(host: str, first: int | None, previous: LocalPorts | None = None) -> Ports:
     """Ports that are free now.
 
     Args:
         host: the address that services will bind.
-        first: the gateway's port; parties and probes take the next six. ``None``: any free ones.
+        first: the gateway's port; parties and probes take the next seven. ``None``: any free ones.
         previous: what to prefer where ``first`` is ``None``, so that addresses stay.
 
     Raises:
@@ -33,34 +46,40 @@ def choose_ports(host: str, first: int | None, previous: LocalPorts | None = Non
         return _following(host, first)
     if previous is not None:
         with contextlib.suppress(ConfigError):
-            _hold(host, [previous.gateway, *previous.parties, *previous.health])
-            return previous
+            numbers = [previous.gateway, *previous.parties, *previous.health]
+            _hold(host, zip(_NAMES[:-1], numbers, strict=True))
+            return _ports([*numbers, *_free(host, 1, numbers)])
+    return _ports(_free(host, _COUNT, []))
+
+
+def _free(host: str, count: int, taken: list[int]) -> list[int]:
     free: list[int] = []
     for port in random.sample(_CANDIDATES, len(_CANDIDATES)):
-        if _is_free(host, port):
+        if port not in taken and _is_free(host, port):
             free.append(port)
-        if len(free) == _COUNT:
-            return _ports(free)
-    raise ConfigError(f"fewer than {_COUNT} ports are free on {host}; stop something that has them")
+        if len(free) == count:
+            return free
+    raise ConfigError(f"there are not enough free ports on {host}; is the address right?")
 
 
-def _following(host: str, first: int) -> LocalPorts:
+def _following(host: str, first: int) -> Ports:
     if not 1 <= first <= 65_536 - _COUNT:
         raise ConfigError(f"--port must be from 1 to {65_536 - _COUNT}: {_COUNT} ports follow it")
     numbers = list(range(first, first + _COUNT))
-    _hold(host, numbers)
+    _hold(host, zip(_NAMES, numbers, strict=True))
     return _ports(numbers)
 
 
-def _ports(numbers: list[int]) -> LocalPorts:
-    gateway, p0, p1, p2, h0, h1, h2 = numbers
-    return LocalPorts(parties=(p0, p1, p2), health=(h0, h1, h2), gateway=gateway)
+def _ports(numbers: list[int]) -> Ports:
+    gateway, p0, p1, p2, h0, h1, h2, probes = numbers
+    parties, health = (p0, p1, p2), (h0, h1, h2)
+    return Ports(parties=parties, health=health, gateway=gateway, gateway_health=probes)
 
 
-def _hold(host: str, numbers: Iterable[int]) -> None:
+def _hold(host: str, ports: Iterable[tuple[str, int]]) -> None:
     """Bind all of them at once, and let go."""
     with contextlib.ExitStack() as stack:
-        for name, number in zip(_NAMES, numbers, strict=True):
+        for name, number in ports:
             try:
                 stack.enter_context(_bind(host, number))
             except PermissionError:

@@ -13,24 +13,27 @@ from urllib.parse import urlsplit
 
 import libmpc
 from libmpc.cluster.child import Command
+from libmpc.cluster.ports import Ports
 from libmpc.deployment import Deployment
 from libmpc.deployment_init import GATEWAY_FILE, PARTY_FILE
 
 LOGS = "logs"
+GATEWAY_HEALTH_PORT = "LIBMPC_GATEWAY_HEALTH_PORT"
 _SECONDS = 2.0
 
 
-def commands(directory: Path, *, logs: bool) -> list[Command]:
+def commands(directory: Path, ports: Ports, *, logs: bool) -> list[Command]:
     """The four commands, as somebody could type them.
 
     Args:
         directory: made by ``make_all``.
+        ports: the gateway's probes are the only ones that no file has.
         logs: whether each prints to a file of its own in ``logs``.
     """
     folder = directory / LOGS
     if logs:
         folder.mkdir(exist_ok=True)
-    environment = _same_code()
+    environment = {**_same_code(), GATEWAY_HEALTH_PORT: str(ports.gateway_health)}
 
     def command(name: str, *arguments: str) -> Command:
         log = folder / f"{name.replace(' ', '')}.log" if logs else None

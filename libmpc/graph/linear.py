@@ -109,11 +109,11 @@ def fold(first: LinearMap, node: Conv2D | Dense | AveragePooling2D, shape: Shape
             return _conv_dense(first, node, names)
         if not any(node.padding):
             return _conv_conv(first, node, names)
-        first = _as_matrix(first)
+        first = _as_matrix(first, names)
     if not isinstance(node, Dense):
-        return _apply_to_rows(_one_row(first), node, shape, names)
+        return _apply_to_rows(_one_row(first, names), node, shape, names)
     if first.rows != math.prod(shape[:-1]):
-        first = _one_row(first)
+        first = _one_row(first, names)
     return _dense_dense(first, node, names)
 
 
@@ -214,10 +214,10 @@ def _apply_to_rows(
     return DenseMap(names, 1, weights, made[-1].reshape(-1), divisor)
 
 
-def _as_matrix(conv: ConvMap) -> DenseMap:
+def _as_matrix(conv: ConvMap, names: tuple[str, ...]) -> DenseMap:
     height, width, channels = conv.input_shape
     rows, columns, filters = conv.output_shape
-    _check_size(math.prod(conv.input_shape) * math.prod(conv.output_shape), conv.names)
+    _check_size(math.prod(conv.input_shape) * math.prod(conv.output_shape), names)
     top, bottom, left, right = conv.padding
     full = np.zeros((height + top + bottom, width + left + right, channels, rows, columns, filters))
     for place, row, column in itertools.product(
@@ -232,11 +232,11 @@ def _as_matrix(conv: ConvMap) -> DenseMap:
     return DenseMap(conv.names, 1, weights, bias, conv.divisor)
 
 
-def _one_row(dense: DenseMap) -> DenseMap:
+def _one_row(dense: DenseMap, names: tuple[str, ...]) -> DenseMap:
     rows, (inputs, outputs) = dense.rows, dense.weights.shape
     if rows == 1:
         return dense
-    _check_size(rows * rows * inputs * outputs, dense.names)
+    _check_size(rows * rows * inputs * outputs, names)
     full = np.zeros((rows, inputs, rows, outputs))
     full[np.arange(rows), :, np.arange(rows)] = dense.weights
     weights = full.reshape(rows * inputs, rows * outputs)

@@ -8,8 +8,9 @@ from libmpc.errors import LibmpcError
 class LinkError(LibmpcError):
     """A link between two services could not be made, or is gone.
 
-    SECURITY: the message is one of a few constants, so that it may be passed on; what exactly was
-    wrong is in ``reason``, which belongs in this service's own log and nowhere else.
+    SECURITY: the message is one of a few constants (or names a host and port), so that it may be
+    passed on; what exactly was wrong is in ``reason``, which belongs in this service's own log and
+    nowhere else.
 
     Attributes:
         reason: what was wrong, for the local log.

@@ -24,7 +24,8 @@ from libmpc.link.noise import TAG_BYTES, nonce_bytes
 from libmpc.link.stream import Buffer
 
 _WIRE_RECORD_BYTES = 1 << 20  # with length and tag: then a record is one HTTP/2 frame
-MAX_RECORD_BYTES = _WIRE_RECORD_BYTES - 4 - TAG_BYTES
+RECORD_OVERHEAD = 4 + TAG_BYTES
+MAX_RECORD_BYTES = _WIRE_RECORD_BYTES - RECORD_OVERHEAD
 HEADER_BYTES = 16
 _HEADER = struct.Struct(">BxxxIQ")
 _LENGTH = struct.Struct(">I")

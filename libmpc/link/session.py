@@ -20,7 +20,7 @@ from libmpc.clock import Clock
 from libmpc.link.errors import LinkEndedError, LinkError
 from libmpc.link.hello import PARTIES, Hello
 from libmpc.link.noise import HandshakeResult
-from libmpc.link.records import Message, Opener, Sealer
+from libmpc.link.records import HEADER_BYTES, RECORD_OVERHEAD, Message, Opener, Sealer
 from libmpc.link.stream import Buffer, ByteStream
 
 logger = logging.getLogger(__name__)
@@ -161,8 +161,8 @@ class Link:
     def post(self, kind: int, bundle: int, step: int, *buffers: Buffer) -> None:
         """Seal one message now and send it as soon as possible, without waiting.
 
-        The payload is the buffers, joined; they may be changed once this has returned. Messages
-        arrive in the order of the calls. Long ones hold up the event loop for 0.4 ms per MB.
+        The payload is the buffers, joined (contiguous numpy arrays will do); they may be changed
+        once this has returned. Messages arrive in the order of the calls. Long ones hold up the event loop for 0.4 ms per MB.
 
         Raises:
             LinkError: the link is over.
@@ -171,9 +171,9 @@ class Link:
             raise ValueError(f"message kinds go from 0 to {MAX_KIND}")
         if self._over or self._ending:
             raise self._gone()
-        self._enqueue(kind, bundle, step, buffers)
+        payload = self._enqueue(kind, bundle, step, buffers)
         self.sent.messages += 1
-        self.sent.payload_bytes += sum(map(len, buffers))
+        self.sent.payload_bytes += payload
 
     async def send(self, kind: int, bundle: int, step: int, *buffers: Buffer) -> None:
         """``post``, and wait while more than ``high_water`` bytes are on their way out.
@@ -190,12 +190,15 @@ class Link:
             if self._over:
                 raise self._gone()
 
-    def _enqueue(self, kind: int, bundle: int, step: int, buffers: tuple[Buffer, ...]) -> None:
+    def _enqueue(self, kind: int, bundle: int, step: int, buffers: tuple[Buffer, ...]) -> int:
+        """Seal and queue; returns the length of the payload."""
         records = self._sealer.seal(kind, bundle, step, buffers)
+        size = sum(map(len, records))
         self._outgoing.extend(records)
-        self._queued += sum(map(len, records))
+        self._queued += size
         self._posted = True
         self._wake_writer.set()
+        return size - HEADER_BYTES - RECORD_OVERHEAD * len(records)
 
     async def _write(self) -> None:
         while True:

@@ -100,7 +100,7 @@ class PeerLinks:
         await asyncio.gather(*(link.close() for link in links))
 
     async def _dial(self, peer: int) -> None:
-        pause = 0.05
+        pause, told = 0.05, ""
         while True:
             try:
                 stream = await self._open_stream(peer)
@@ -112,10 +112,13 @@ class PeerLinks:
                     settings=self._settings,
                 )
             except LibmpcError as error:
-                log.info("party %d is not reached yet: %s", peer, getattr(error, "reason", error))
+                reason = str(getattr(error, "reason", error))
+                if reason != told:
+                    log.info("party %d is not reached yet: %s", peer, reason)
+                told = reason
             else:
                 self.adopt(link)
-                pause = 0.05
+                pause, told = 0.05, ""
                 await link.wait_closed()
             await self._clock.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, MAX_PAUSE)

@@ -104,6 +104,8 @@ class EvaluatorWeights:
         Raises:
             ModelError: its length is not the one that the plan asks for.
         """
+        if party not in (0, 1):
+            raise ValueError("evaluators are parties 0 and 1")
         if len(payload) != payload_bytes(plan, party):
             raise ModelError("the share of the weights does not have the plan's size; push again")
         view = memoryview(payload)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Awaitable, Callable
 
@@ -12,34 +13,40 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-Ready = Callable[[], Awaitable[tuple[bool, str]]]
+Reason = Callable[[], str | Awaitable[str]]
 
 
-def make_health_app(ready: Ready, registry: CollectorRegistry | None = None) -> Starlette:
+def health_app(
+    service: str, version: str, reason: Reason, registry: CollectorRegistry
+) -> Starlette:
     """``/health/live``, ``/health/ready`` (503 with the reason until it is), and ``/metrics``.
 
     Args:
-        ready: whether requests can be answered, and if not, why.
-        registry: what ``/metrics`` shows, if anything.
+        service: what this is, for people who ask.
+        reason: why requests cannot be answered; empty when they can.
+        registry: what ``/metrics`` shows.
     """
 
     async def live(request: Request) -> Response:
-        return _json(200, {"live": True})
+        return _json(200, {"live": True, "service": service, "version": version})
 
-    async def is_ready(request: Request) -> Response:
-        answer, reason = await ready()
-        if answer:
+    async def ready(request: Request) -> Response:
+        found = reason()
+        text = await found if inspect.isawaitable(found) else found
+        if not text:
             return _json(200, {"ready": True})
-        return _json(503, {"ready": False, "reason": reason})
+        return _json(503, {"ready": False, "reason": text})
 
     async def metrics(request: Request) -> Response:
-        assert registry is not None
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-    routes = [Route("/health/live", live), Route("/health/ready", is_ready)]
-    if registry is not None:
-        routes.append(Route("/metrics", metrics))
-    return Starlette(routes=routes)
+    return Starlette(
+        routes=[
+            Route("/health/live", live),
+            Route("/health/ready", ready),
+            Route("/metrics", metrics),
+        ]
+    )
 
 
 def _json(status: int, body: dict[str, object]) -> Response:

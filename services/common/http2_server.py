@@ -184,7 +184,7 @@ class Http2Server:
                 log_enabled=False,
                 **files,
             )
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  granian raises whatever it met
             raise ConfigError(f"cannot use the TLS files: {error}") from None
         self._task: asyncio.Task[None] | None = None
 
@@ -196,11 +196,21 @@ class Http2Server:
         """
         self._check_port()
         self._task = asyncio.ensure_future(self._server.serve())
-        async with asyncio.timeout(START_SECONDS):
-            while not await self._accepts():
-                if self._task.done():
-                    raise self._failure()
-                await asyncio.sleep(0.02)
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                while True:
+                    await asyncio.sleep(0.01)
+                    # granian's worker only logs why it ended; the task is over all the same.
+                    if self._task.done():
+                        raise self._failure()
+                    if await self._accepts():
+                        return
+        except TimeoutError:
+            await self.stop()
+            raise ConfigError(
+                f"the server on port {self._port} accepts no connection {START_SECONDS:g} s after"
+                " its start; look at the address to listen on"
+            ) from None
 
     async def wait(self) -> None:
         """Return when the server has stopped; raises ConfigError when it failed."""
@@ -247,4 +257,6 @@ class Http2Server:
     def _failure(self) -> ConfigError:
         assert self._task is not None
         error = None if self._task.cancelled() else self._task.exception()
-        return ConfigError(f"the server on port {self._port} did not start: {error!r}")
+        return ConfigError(
+            f"the server on port {self._port} ended: {error!r}; look at its address and TLS files"
+        )

@@ -20,8 +20,8 @@ _PAD = 16 << 20
 def keep_large_buffers() -> bool:
     """Let glibc keep freed megabytes instead of giving them back to the kernel at once.
 
-    By default every buffer of a megabyte is mapped, faulted in page by page, and unmapped again.
-    For an exchange of 4 MB between two parties that took two thirds of the time. For the whole
+    By default every buffer of a megabyte is mapped, faulted in page by page, and unmapped again,
+    which was most of the time of an exchange of 4 MB between two parties. This is for the whole
     process; call it once, at the start of a service.
 
     Returns:
@@ -38,6 +38,7 @@ def keep_large_buffers() -> bool:
         (_M_TRIM_THRESHOLD, _KEEP),
         (_M_TOP_PAD, _PAD),
     )
-    done = all([mallopt(name, value) == 1 for name, value in settings])
+    results = [mallopt(name, value) for name, value in settings]
+    done = all(result == 1 for result in results)
     logger.debug("allocator keeps large buffers: %s", done)
     return done

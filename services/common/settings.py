@@ -57,7 +57,9 @@ class ServiceSettings(BaseSettings):
         try:
             settings = cls(**values)
         except ValidationError as error:
-            raise ConfigError(f"{path} (the settings file) is not valid: {describe(error)}") from None
+            raise ConfigError(
+                f"{path} (the settings file) is not valid: {describe(error)}"
+            ) from None
         home = path.resolve().parent
         folders = {name: home / getattr(settings, name) for name in ("deployment", "keys", "data")}
         return settings.model_copy(update=folders)

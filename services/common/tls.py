@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,12 +24,25 @@ class TlsFiles:
     ca: Path
 
     def check(self) -> None:
-        """See that the files are there before a server or client stumbles over them.
+        """Try the files before a server or client does: granian ends the process over bad ones.
 
         Raises:
-            ConfigError: one is missing or empty; names it.
+            ConfigError: one is missing, empty or unusable; names it.
         """
         for what, path in (("certificate", self.certificate), ("key", self.key), ("CA", self.ca)):
             # SECURITY: an empty CA file must never turn into "trust anybody".
             if not path.is_file() or not path.stat().st_size:
                 raise ConfigError(f"TLS {what} file {path} is missing or empty")
+        if b"-----BEGIN PRIVATE KEY-----" not in self.key.read_bytes():
+            raise ConfigError(f"TLS key file {self.key} is no unencrypted PKCS #8 key in PEM")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            context.load_verify_locations(self.ca)
+        except (ssl.SSLError, OSError) as error:
+            raise ConfigError(f"TLS CA file {self.ca} cannot be used: {error}") from None
+        try:
+            context.load_cert_chain(self.certificate, self.key)
+        except (ssl.SSLError, OSError) as error:
+            raise ConfigError(
+                f"TLS certificate {self.certificate} and key {self.key} do not make a pair: {error}"
+            ) from None

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from libmpc.errors import LimitError, ServiceError, UnavailableError
+from libmpc.errors import ConflictError, LimitError, ServiceError, UnavailableError
 from libmpc.link import Buffer
 from libmpc.wire.headers import QueryHeader
 from services.gateway.errors import RETRY_SECONDS, unreachable
@@ -67,6 +67,7 @@ class Batcher:
             timeout: seconds from now until it fails with 503, wherever it is then.
 
         Raises:
+            ConflictError: a query of that number is under way.
             LimitError: too many queries of its model wait.
             UnavailableError: an evaluator is not reachable, or the gateway is stopping.
         """
@@ -83,6 +84,7 @@ class Batcher:
     async def close(self, grace: float) -> None:
         """Take no more; what has not been answered after ``grace`` seconds fails with 503."""
         self._closing = True
+        self._empty.clear()
         if self._queues:
             timer = self.timers.call_later(grace, self._empty.set)
             await self._empty.wait()
@@ -90,9 +92,10 @@ class Batcher:
         for queue in list(self._queues.values()):
             queue.fail(_stopping())
 
-    def drop(self, model: str) -> None:
+    def drop(self, model: str, queue: ModelQueue) -> None:
         """A queue has nothing to do any more."""
-        self._queues.pop(model, None)
+        if self._queues.get(model) is queue:
+            del self._queues[model]
         if not self._queues:
             self._empty.set()
 
@@ -111,6 +114,7 @@ class ModelQueue:
         self._batcher = batcher
         self._model = model
         self._waiting: deque[PendingQuery] = deque()
+        self._numbers: set[str] = set()
         self._flights: set[Flight] = set()
         self._timer: Timer | None = None
 
@@ -125,6 +129,9 @@ class ModelQueue:
                 status=429,
                 retry_after=RETRY_SECONDS,
             )
+        if header.number in self._numbers:
+            raise ConflictError("this query was sent before; seal a new one", status=409)
+        self._numbers.add(header.number)
         query = PendingQuery(
             header, envelopes, batcher.timers, timeout, explain=batcher.explain, left=self._left
         )
@@ -140,8 +147,9 @@ class ModelQueue:
             query.fail(error)
 
     def _left(self, query: PendingQuery) -> None:
-        # A query that gave up while it waited; those under way have left already.
-        if query in self._waiting:
+        # One that gave up while it waited, or one of a batch that has been answered.
+        self._numbers.discard(query.header.number)
+        if not query.sent:
             self._waiting.remove(query)
             self._batcher.metrics.waiting.dec()
             self._tidy()
@@ -174,6 +182,7 @@ class ModelQueue:
             size += query.size
             if taken and (rows > settings.rows or size > settings.bytes):
                 break
+            query.sent = True
             taken.append(self._waiting.popleft())
         self._batcher.metrics.waiting.dec(len(taken))
         return taken
@@ -194,11 +203,9 @@ class ModelQueue:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
-            self._batcher.drop(self._model)
+            self._batcher.drop(self._model, self)
 
 
 def _stopping() -> UnavailableError:
     text = "the gateway is stopping; try again in a moment"
     return UnavailableError(text, status=503, retry_after=RETRY_SECONDS)
-
-

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
@@ -41,12 +42,25 @@ def unreachable(party: int) -> UnavailableError:
     )
 
 
+@contextlib.contextmanager
+def reading(party: int) -> Iterator[None]:
+    """What cannot be parsed within the block is a party's fault, not the sender's."""
+    try:
+        yield
+    except WireError:
+        raise _no_answer(party) from None
+
+
+def _no_answer(party: int) -> UnavailableError:
+    return UnavailableError(f"party {party} gave no proper answer; see its log", status=503)
+
+
 def refused(party: int, payload: bytes | bytearray | memoryview) -> ServiceError:
     """What a party has refused, as an error of this service."""
     try:
         refusal = Refusal.parse(payload)
     except WireError:
-        return UnavailableError(f"party {party} gave no proper answer", status=503)
+        return _no_answer(party)
     # What is wrong with a request every party says alike; what is wrong with itself only one does.
     whose = f"party {party}: " if refusal.status in _VAGUE else ""
     return ServiceError(
@@ -135,7 +149,7 @@ class Guard:
             await self._app(scope, receive, watched)
         except ClientDisconnect:
             return  # nobody is left to answer
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001, whatever it is
             # SECURITY: where it happened, not its text, which could repeat what a client sent.
             where = "".join(traceback.format_tb(error.__traceback__))
             logger.error("a request failed with %s at\n%s", type(error).__name__, where)

@@ -28,6 +28,8 @@ class PendingQuery:
         answer: both sealed replies, or a ServiceError.
         since: when it was taken.
         deadline: when it fails.
+        sent: whether it has left the queue.
+        over: whether it needs nothing more.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class PendingQuery:
         self.since = timers.now()
         self.deadline = self.since + timeout
         self.answer: asyncio.Future[Replies] = asyncio.get_running_loop().create_future()
+        self.sent = False
         self.over = False
         self._timers = timers
         self._explain = explain
@@ -88,6 +91,8 @@ class PendingQuery:
     def abandon(self) -> None:
         """Nobody waits for the answer any more: a query that was not sent yet never will be."""
         self.answer.cancel()
+        if not self.sent and not self.over:
+            self._end()
 
     def _conclude(self) -> None:
         if self.over or not self._errors:
@@ -110,3 +115,4 @@ class PendingQuery:
             self._grace.cancel()
         for left in self._left:
             left(self)
+        self._left.clear()

@@ -21,7 +21,7 @@ class GatewaySettings(ServiceSettings):
     token_sha256: SecretStr = Field(
         description="SHA-256 (hex) of the token that clients present; the token itself is theirs."
     )
-    tls: bool = Field(
+    https: bool = Field(
         True,
         description="Serve HTTPS. Set it to false only behind a proxy that does, on one machine.",
     )
@@ -49,9 +49,7 @@ class GatewaySettings(ServiceSettings):
     body_idle_timeout: float = Field(
         30.0, ge=0, le=3600, description="Seconds that a sender may pause within a body."
     )
-    max_infer_bytes: int = Field(
-        256 * MIB, ge=1, description="Longest body of a query, in bytes."
-    )
+    max_infer_bytes: int = Field(256 * MIB, ge=1, description="Longest body of a query, in bytes.")
     max_json_bytes: int = Field(
         32 * MIB,
         ge=1,

@@ -72,7 +72,8 @@ def encode_infer(
     model: str, request: InferRequest, replies: Sequence[Buffer]
 ) -> tuple[bytes, dict[str, str]]:
     """Body and headers of the answer."""
-    tensors, data = [], []
+    tensors: list[dict[str, Any]] = []
+    data: list[Buffer] = []
     for index, binary in request.outputs:
         reply = replies[index]
         tensor: dict[str, Any] = {"name": OUTPUTS[index], "datatype": "BYTES", "shape": [1]}

@@ -9,7 +9,7 @@ from libmpc import fixedpoint
 from libmpc.errors import ModelError
 from libmpc.graph.encoding import encode_weights
 from libmpc.graph.folding import Folded, fold_graph
-from libmpc.graph.nodes import Dense, Graph, Input, Relu, Softmax
+from libmpc.graph.nodes import Conv2D, Dense, Graph, Input, Relu, Softmax
 from libmpc.graph.plan import ConvStep, DenseStep, SumPoolStep
 from libmpc.graph.reference import run_reference
 from tests.graph import naive
@@ -154,9 +154,20 @@ def test_only_chains() -> None:
 
 
 def test_too_large_to_fold() -> None:
-    sketch = Sketch((64, 64, 4)).conv(4, padding=(1, 1, 1, 1)).conv(4, padding=(1, 1, 1, 1))
-    with pytest.raises(ModelError, match="'layer1' have|layer1.*no ReLU between|add a ReLU"):
+    # 2^48 weights: refused before any memory is taken for them.
+    sketch = Sketch((512, 512, 64)).conv(64, padding=(1, 1, 1, 1)).conv(4, padding=(1, 1, 1, 1))
+    with pytest.raises(ModelError, match="'layer1' \\+ 'layer2' have no ReLU between.*add a ReLU"):
         fold_graph(sketch.graph)
+
+
+def test_the_divisor_divides() -> None:
+    # Multiplying by 1/9 would give other bits.
+    sketch = Sketch((9, 9, 2), bits=40).conv(4, (1, 1)).pool((3, 3))
+    node = sketch.nodes[1]
+    assert isinstance(node, Conv2D)
+    weights = fold_graph(sketch.graph).weights[1][0].reshape(3, 3, 2, 4)
+    assert np.array_equal(weights, np.broadcast_to(node.kernel / 9.0, weights.shape))
+    assert not np.array_equal(weights, np.broadcast_to(node.kernel * (1 / 9.0), weights.shape))
 
 
 def test_repr_has_no_weights() -> None:

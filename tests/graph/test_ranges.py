@@ -63,11 +63,11 @@ def test_samples_must_stay_a_factor_of_sixteen_below() -> None:
         return fold_graph(Graph(nodes))
 
     with pytest.warns(RangeWarning, match="'minus' is not proven.*factor of 16 "):
-        assert status(cancelling(40000.0, 2048 / 40000), 0, ONE, proof=False) == "calibrated"
+        assert status(cancelling(2.0**16, 2.0**-5), 0, ONE, proof=False) == "calibrated"
     with pytest.raises(RangeError, match="'minus'.*factor of 16.*±2048.*scale"):
-        status(cancelling(40000.0, 2049 / 40000), 0, ONE, proof=False)
+        status(cancelling(2.0**16, 2.0**-5 + 2.0**-16), 0, ONE, proof=False)
     with pytest.raises(RangeError, match="'minus'.*not proven.*or do without the proof"):
-        status(cancelling(40000.0, 0.0), 0, ONE, proof=True)
+        status(cancelling(2.0**16, 0.0), 0, ONE, proof=True)
 
 
 def test_refused_where_samples_leave_the_range() -> None:
@@ -78,6 +78,15 @@ def test_refused_where_samples_leave_the_range() -> None:
         status(one_weight(2.0**30), -(2**46), 2**46, proof=False)
     with pytest.raises(RangeError, match="'heavy'"):
         status(one_weight(2.0**30), -(2**46), 2**46)
+
+
+def test_no_proof_beyond_what_float64_holds() -> None:
+    # The two products cancel, but each is beyond 2^53: a sum like this may have been rounded.
+    node = Dense("d", ("x",), np.array([[2.0**20], [-(2.0**20)]]), np.zeros(1))
+    folded = fold_graph(Graph((Input("x", (), (2,)), node)))
+    assert status(folded, 1 << 10, 1 << 10) == "proven"
+    with pytest.raises(RangeError, match="not proven"):
+        status(folded, 1 << 18, 1 << 18)
 
 
 def test_given_samples_decide() -> None:

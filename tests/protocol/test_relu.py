@@ -74,6 +74,16 @@ def test_a_million_random_values(seed: int) -> None:
     assert np.array_equal(y, expected(z))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2, 10))
+def test_eight_million_random_values(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    z = rng.integers(LOW, HIGH, 1_000_000, np.int64, endpoint=True)
+    z[:500_000] >>= rng.integers(0, 47, 500_000)
+    y, _ = run_relu(z.view(np.uint64), make=fresh(seed))
+    assert np.array_equal(y, expected(z))
+
+
 def test_every_low_part_against_every_low_mask_of_a_chunk() -> None:
     """All pairs of 8-bit patterns in each half of the low 16 bits: the borrow c."""
     a, b = np.meshgrid(np.arange(256, dtype=np.uint64), np.arange(256, dtype=np.uint64))

@@ -7,6 +7,7 @@ import itertools
 
 import numpy as np
 
+from libmpc.protocol import relu_deal_kernels as deal_kernels
 from libmpc.protocol import relu_kernels as kernels
 from libmpc.protocol import relu_tables as tables
 from tests.protocol.harness import run_relu
@@ -42,9 +43,9 @@ def test_every_product_has_one_place() -> None:
 def test_products_are_at_their_places() -> None:
     rng = np.random.default_rng(0)
     for mu in [0, 0xFFFF, *(1 << i for i in range(16)), *rng.integers(0, 2**16, 200).tolist()]:
-        word = int(kernels.products_in_row5(np.uint64(mu)))
-        high = int(kernels.products_in_row3(np.uint64(mu)))
-        spare = int(kernels.products_in_row4(np.uint64(mu)))
+        word = int(deal_kernels.products_in_row5(np.uint64(mu)))
+        high = int(deal_kernels.products_in_row3(np.uint64(mu)))
+        spare = int(deal_kernels.products_in_row4(np.uint64(mu)))
         rest = high >> 32 | (spare >> 15 & 1) << 48 | (spare >> 31 & 1) << 49
         for subset, (where, place) in tables.places().items():
             if len(subset) >= 2:
@@ -79,7 +80,7 @@ def tables_of_g(high: int) -> list[int]:
     lam = np.array([high << 16], np.uint64)
     none = np.zeros(1, np.uint16)
     out = np.empty((8, 1), np.uint64)
-    kernels.deal_tables(lam, np.zeros((8, 1), np.uint64), none, none, out)
+    deal_kernels.deal_tables(lam, np.zeros((8, 1), np.uint64), none, none, out)
     return [int(word) for word in out[:4, 0]]
 
 
@@ -100,7 +101,7 @@ def test_tables_are_thermometers() -> None:
         top, sign = high >> 26 & 31, high >> 31
         assert bits(t3, 64) == [int(a < top) ^ sign for a in range(32)] + [0] * 32
     for low in [0, 2**16 - 1, *rng.integers(0, 2**16, 100).tolist()]:
-        word = int(kernels.tables_of_c(np.uint64(low)))
+        word = int(deal_kernels.tables_of_c(np.uint64(low)))
         for chunk in range(4):
             v = low >> 4 * chunk & 15
             assert bits(word >> 16 * chunk, 16) == [int(a < v) for a in range(16)]

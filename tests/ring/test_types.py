@@ -11,7 +11,17 @@ import numba
 import pytest
 from numba.core import compiler, ir, registry, typed_passes, types
 
-MODULES = ("libmpc.ring.linear", "libmpc.ring.transfer", "libmpc.protocol.relu_kernels")
+MODULES = (
+    "libmpc.ring.linear",
+    "libmpc.ring.transfer",
+    "libmpc.protocol.relu_kernels",
+    "libmpc.protocol.relu_deal_kernels",
+)
+    "libmpc.ring.linear",
+    "libmpc.ring.transfer",
+    "libmpc.protocol.relu_kernels",
+    "libmpc.protocol.relu_deal_kernels",
+)
 
 
 def kernels() -> list[Any]:

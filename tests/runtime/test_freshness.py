@@ -1,6 +1,7 @@
 """The rules that keep masks fresh, as far as they concern one run."""
 
 import asyncio
+import hashlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,6 +15,7 @@ from tests.runtime.parties import Parties
 from tests.runtime.plans import random_inputs, random_plan, random_weights, small_plan
 
 MASK = np.uint64(2**48 - 1)
+PINNED = "f8fb0823e8d6145c6061126d277fcbffe31edeabe40f701521542a7acce8e03d"
 Use = tuple[bytes, int, int, int, int]
 
 
@@ -143,3 +145,20 @@ def _open(trio: Parties, tag: int) -> np.ndarray:
         for party in (0, 1)
     ]
     return (halves[0] + halves[1]) & MASK
+
+
+def test_the_layout_of_streams_is_pinned() -> None:
+    """All parties of a deployment must draw alike: another hash is another plan version."""
+    trio, x = parties()
+    corrections = trio.corrections(2)
+    outputs = trio.run(x, np.zeros_like(x))
+    transcript = hashlib.sha256()
+    for part in (trio.shares.party0, trio.shares.party1, *corrections.values()):
+        transcript.update(part)
+    for key in sorted(trio.messages):
+        transcript.update(trio.messages[key])
+    for share in outputs:
+        transcript.update(share.tobytes())
+    assert (
+        transcript.hexdigest() == "f8fb0823e8d6145c6061126d277fcbffe31edeabe40f701521542a7acce8e03d"
+    )

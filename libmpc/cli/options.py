@@ -1,0 +1,61 @@
+"""Arguments and options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from libmpc.errors import LibmpcError
+
+
+class UsageError(LibmpcError):
+    """The command line asks for something that makes no sense."""
+
+
+DeploymentOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--deployment",
+        envvar="LIBMPC_DEPLOYMENT",
+        metavar="PATH",
+        help="The deployment file, or its directory.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+TimeoutOption = Annotated[
+    float, typer.Option("--timeout", metavar="SECONDS", min=0.1, help="Give up after this time.")
+]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The model's name.")]
+ModelArgument = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="A Keras file: .h5 or .keras.")
+]
+InputArgument = Annotated[
+    Path, typer.Argument(metavar="IN", help="A .npy or .npz file; the first axis counts samples.")
+]
+OutOption = Annotated[
+    Path, typer.Option("--out", metavar="OUT", help="Where to write float64 results: .npy or .npz.")
+]
+ArrayOption = Annotated[
+    str | None,
+    typer.Option("--array", metavar="NAME", help="Which array of an .npz file that has several."),
+]
+LimitOption = Annotated[
+    int | None,
+    typer.Option("--num-requests", metavar="K", min=1, help="Answer K requests, then no more."),
+]
+
+
+def required(deployment: Path | None) -> Path:
+    """The deployment that a client command is for.
+
+    Raises:
+        UsageError: none was given.
+    """
+    if deployment is None or deployment == Path():
+        raise UsageError(
+            "which deployment? Give --deployment PATH or set LIBMPC_DEPLOYMENT; 'libmpc up --dir "
+            "run' makes run/deployment.yaml"
+        )
+    return deployment

@@ -1,0 +1,76 @@
+"""``libmpc query``."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from libmpc.cli.options import (
+    ArrayOption,
+    DeploymentOption,
+    InputArgument,
+    JsonOption,
+    NameArgument,
+    OutOption,
+    TimeoutOption,
+    required,
+)
+from libmpc.cli.progress import Progress
+from libmpc.cli.texts import count, examples, result
+
+_EPILOG = examples(
+    "libmpc query mnist digits.npy --out logits.npy",
+    "libmpc query mnist digits.npy --out probabilities.npy --softmax --timeout 60",
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(
+        "query", epilog=_EPILOG, short_help="Ask a model, so that only you see input and answer."
+    )(query)
+
+
+def query(
+    name: NameArgument,
+    inputs: InputArgument,
+    out: OutOption,
+    softmax: Annotated[
+        bool, typer.Option("--softmax", help="Write probabilities instead of logits.")
+    ] = False,
+    array: ArrayOption = None,
+    timeout: TimeoutOption = 30.0,
+    deployment: DeploymentOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask a model, so that only you see input and answer.
+
+    The array is checked and split into shares on this machine, and each share is sealed for one
+    party. What is written are float64 logits, the same bits as 'libmpc reference' computes from
+    the model itself. One call is one request, however many samples it has.
+    """
+    from libmpc.cli.arrays import check_output, read_array, write_array
+    from libmpc.client import Client
+
+    path = required(deployment)
+    check_output(out)
+    x = read_array(inputs, array)
+    begin = time.monotonic()
+    with Progress(f"asking {name}"), Client(path, timeout=timeout) as client:
+        answer = client.query(name, x, softmax=softmax)
+    seconds = time.monotonic() - begin
+    what = "probabilities" if softmax else "logits"
+    write_array(out, answer, what)
+    document = {
+        "name": name,
+        "samples": len(answer),
+        "output": what,
+        "shape": list(answer.shape),
+        "dtype": str(answer.dtype),
+        "seconds": round(seconds, 6),
+        "out": str(out),
+    }
+    text = f"{what} of {count(len(answer), 'sample')} in {out} ({seconds:.3g} s)"
+    result(document, text, as_json)

@@ -1,0 +1,76 @@
+"""``libmpc party`` and ``libmpc gateway``: one service in the foreground."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from libmpc.cli.texts import examples
+from libmpc.errors import ConfigError
+
+GROUP = "libmpc.services"
+
+ConfigOption = Annotated[
+    Path, typer.Option("--config", metavar="PATH", help="The settings that 'libmpc init' made.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    party_example = examples("libmpc party --index 0 --config party0/party.yaml")
+    app.command("party", epilog=party_example, short_help="Run one compute party.")(party)
+    gateway_example = examples("libmpc gateway --config gateway/gateway.yaml")
+    app.command("gateway", epilog=gateway_example, short_help="Run a gateway.")(gateway)
+
+
+def party(
+    index: Annotated[
+        int, typer.Option("--index", metavar="N", min=0, max=2, help="Which party this is.")
+    ],
+    config: ConfigOption,
+) -> None:
+    """Run one compute party until Ctrl-C or SIGTERM.
+
+    Parties 0 and 1 compute, party 2 deals randomness. Each must be run by another organisation.
+    """
+    _run("party", config, index)
+
+
+def gateway(config: ConfigOption) -> None:
+    """Run a gateway until Ctrl-C or SIGTERM: it relays between clients and parties.
+
+    It cannot read anything of what it relays.
+    """
+    _run("gateway", config)
+
+
+def _run(name: str, *arguments: Any) -> None:
+    from libmpc.cluster.lifeline import watch
+
+    watch()  # first, so that not even a long import outlives our parent
+    _service(name)(*arguments)
+
+
+def _service(name: str) -> Callable[..., None]:
+    """The service's entry point; libmpc itself knows no service.
+
+    Raises:
+        ConfigError: the services, or what they need, are not installed.
+    """
+    from importlib.metadata import entry_points
+
+    found = entry_points(group=GROUP, name=name)
+    if not found:
+        raise ConfigError("libmpc's services are not installed; run: pip install 'libmpc[all]'")
+    try:
+        run: Callable[..., None] = next(iter(found)).load()
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in ("libmpc", "services"):
+            raise
+        raise ConfigError(
+            f"the {name} needs {error.name}, which is not installed; run: pip install 'libmpc[all]'"
+        ) from None
+    return run

@@ -1,0 +1,96 @@
+"""A gateway without its HTTP routes: links, queues and questions to the parties."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+from libmpc.clock import Clock
+from libmpc.link import Link
+from services.gateway.batching import Batcher, BatchSettings
+from services.gateway.bodies import Memory
+from services.gateway.catalogue import Catalogue
+from services.gateway.links import PartyLink
+from services.gateway.metrics import Metrics
+from services.gateway.parties import ALL, Parties
+from services.gateway.push import Pusher
+from services.gateway.settings import GatewaySettings
+from services.gateway.timers import Timers
+
+
+class Gateway:
+    """One gateway.
+
+    Args:
+        deployment: the deployment's id (16 bytes).
+        dial: makes a link to the party of that index; raises LinkError.
+    """
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        deployment: bytes,
+        dial: Callable[[int], Awaitable[Link]],
+        *,
+        clock: Clock,
+        timers: Timers,
+    ) -> None:
+        self.settings = settings
+        self.deployment = deployment
+        self.timers = timers
+        self.metrics = Metrics()
+        self.links = [
+            PartyLink(
+                party,
+                lambda party=party: dial(party),  # type: ignore[misc]
+                timers=timers,
+                clock=clock,
+                on_change=self.metrics.party,
+            )
+            for party in ALL
+        ]
+        self.parties = Parties(
+            self.links,
+            timers,
+            call_timeout=settings.call_timeout,
+            commit_timeout=settings.commit_timeout,
+        )
+        self.catalogue = Catalogue(self.parties)
+        self.batcher = Batcher(self.links, timers, _batch_settings(settings), self.metrics)
+        self.pusher = Pusher(self.parties, settings.push_timeout)
+        self.memory = Memory(settings.memory_bytes, self.metrics.body_bytes.inc)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
+
+    def start(self) -> None:
+        """Begin to link up with the parties."""
+        self._tasks = [asyncio.ensure_future(link.run()) for link in self.links]
+
+    async def reason(self) -> str:
+        """Why queries cannot be answered; empty when they can."""
+        return "the gateway is stopping" if self._stopping else await self.parties.reason()
+
+    async def drain(self, grace: float) -> None:
+        """Take no more queries; fail those that are not answered within ``grace`` seconds."""
+        self._stopping = True
+        await self.batcher.close(grace)
+
+    async def close(self) -> None:
+        """End the links; within about a second."""
+        for task in self._tasks:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _batch_settings(settings: GatewaySettings) -> BatchSettings:
+    return BatchSettings(
+        queue_length=settings.queue_length,
+        batches=settings.batches,
+        max_batches=settings.max_batches,
+        delay=settings.batch_delay,
+        queries=settings.batch_queries,
+        rows=settings.batch_rows,
+        bytes=settings.batch_bytes,
+    )

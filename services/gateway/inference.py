@@ -1,0 +1,72 @@
+"""One inference request from body to answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from libmpc.errors import ServiceError
+from libmpc.wire.errors import WireError
+from services.gateway.bodies import Body
+from services.gateway.gateway import Gateway
+from services.gateway.query import PendingQuery, Replies
+from services.gateway.tensors import HEADER_LENGTH, encode_infer, parse_infer
+
+
+async def infer(gateway: Gateway, name: str, request: Request) -> Response:
+    """Relay one query to both evaluators.
+
+    Raises:
+        ServiceError: refused, by whomever.
+        WireError: the request is malformed.
+        ClientDisconnect: nobody waits any more.
+    """
+    try:
+        return await _infer(gateway, name, request)
+    except ClientDisconnect:
+        gateway.metrics.ended("disconnected")
+        raise
+    except ServiceError as error:
+        if error.status in (404, 409):
+            gateway.catalogue.forget(name)
+        gateway.metrics.failed(error.status)
+        raise
+    except WireError:
+        gateway.metrics.failed(400)
+        raise
+
+
+async def _infer(gateway: Gateway, name: str, request: Request) -> Response:
+    settings = gateway.settings
+    with gateway.memory.lease() as lease:
+        stream = Body(request, settings.max_infer_bytes, settings.body_idle_timeout, lease)
+        body = await stream.all()
+        began = gateway.timers.now()
+        parsed = parse_infer(body, request.headers.get(HEADER_LENGTH), settings.max_json_bytes)
+        await gateway.catalogue.check(name, parsed.header.model)
+        timeout = min(parsed.timeout or settings.query_timeout, settings.max_query_timeout)
+        query = gateway.batcher.submit(parsed.header, parsed.envelopes, timeout)
+        replies = await _wait(query, request)
+    content, headers = encode_infer(name, parsed, replies)
+    gateway.metrics.duration.observe(gateway.timers.now() - began)
+    gateway.metrics.ended("answered")
+    return Response(content, headers=headers)
+
+
+async def _wait(query: PendingQuery, request: Request) -> Replies:
+    """The replies, unless the client goes away before."""
+    gone = asyncio.ensure_future(request.receive())
+    try:
+        # The body has been read, so all that can still arrive is the disconnect.
+        either: set[asyncio.Future[Any]] = {query.answer, gone}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not query.answer.done():
+            raise ClientDisconnect
+        return query.answer.result()
+    finally:
+        gone.cancel()
+        if not query.answer.done():
+            query.abandon()
