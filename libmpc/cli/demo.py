@@ -37,4 +37,4 @@ def demo(
     """
     from libmpc.demo import run
 
-    run(digits, directory)
+    run(digits, directory, typer.echo)

@@ -97,7 +97,8 @@ def _previous(directory: Path) -> LocalPorts | None:
     ]
     numbers = [gateway.get("port"), *(party.get("port") for party in parties)]
     numbers += [party.get("health_port") for party in parties]
-    if not all(isinstance(number, int) for number in numbers):
+    known = [number for number in numbers if isinstance(number, int)]
+    if len(known) < len(numbers):
         return None
-    g, p0, p1, p2, h0, h1, h2 = numbers
+    g, p0, p1, p2, h0, h1, h2 = known
     return LocalPorts(parties=(p0, p1, p2), health=(h0, h1, h2), gateway=g)

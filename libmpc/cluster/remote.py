@@ -100,7 +100,7 @@ class Cluster:
             serve: answer queries at once; otherwise call ``serve`` on what is returned.
             num_requests: with ``serve``, how many requests it answers; ``None`` for no limit.
             timeout: seconds for everything.
-            progress: called with (bytes sent, bytes in all) during the upload.
+            progress: called with (bytes sent, bytes in all) during an upload that takes a while.
 
         Raises:
             ConflictError: the name is in use, and ``replace`` was not asked for.

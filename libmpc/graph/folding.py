@@ -7,7 +7,8 @@ every bit of the encoded weights):
    which is recorded for the client; of several ReLUs in a row one stays.
 2. What stands between two ReLUs (or the input, or the output) is one linear run. Average poolings
    at its head become sums over windows, and their sizes multiply into a divisor. The layers after
-   them are folded into one map by ``linear.fold``.
+   them are folded into one map by ``linear.fold``; poolings right after a convolution become sums
+   over windows before it.
 3. A run without weights (a ReLU on the bare input, two ends, a pooling at the very end) gets the
    identity: one weight 1 for every value, bias 0.
 4. A run's weights are float64(W) / float64(divisor), divided once, after all sums.
@@ -118,7 +119,10 @@ class _Builder:
 
     def linear(self, node: Conv2D | Dense | AveragePooling2D, shape: Shape) -> None:
         if self._run is not None:
-            self._run = fold(self._run, node, shape)
+            try:
+                self._run = fold(self._run, node, shape)
+            except ValidationError as error:
+                raise _plan_error(error, node.name) from None
         elif isinstance(node, AveragePooling2D):
             window = Window(
                 height=shape[0],
@@ -163,6 +167,8 @@ class _Builder:
             ones, names = np.ones((1, 1)), tuple(self._pooled) or (f"identity before {reader}",)
             run = DenseMap(names, math.prod(shape), ones, np.zeros(1), self._divisor)
         self._run, self._divisor, self._pooled = None, 1, []
+        for pooling, window in run.sums:
+            self._add(SumPoolStep(source=self._last, window=window), pooling)
         name = " + ".join(run.names)
         try:
             step = _step(run, self._last)

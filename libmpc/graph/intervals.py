@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from libmpc import fixedpoint
 from libmpc.graph import floats
 from libmpc.graph.encoding import EncodedWeights
+from libmpc.graph.linear import MAX_FOLDED
 from libmpc.graph.nodes import Floats
 from libmpc.graph.plan import (
     ConvStep,
@@ -18,7 +20,9 @@ from libmpc.graph.plan import (
     Plan,
     ReluStep,
     SumPoolStep,
+    Window,
 )
+from libmpc.graph.sums import unpool, widen, widened
 
 _EXACT = 2.0**53  # sums of integers below it are exact in float64, in whatever order
 
@@ -59,20 +63,29 @@ def interval_bounds(
 
     Sound for the encoded network, roundings included: encoded weights are integers, the floor
     truncation and ReLU are monotone, and float64 holds the sums exactly up to 2^53; what is
-    larger is only known to be too large. Bounds end with the first step that leaves its limits:
-    behind it the values wrap, and nothing is known.
+    larger is only known to be too large. Sums over windows that overlap depend on each other, so
+    the step that reads them is taken together with them, where that is not too large. Bounds end
+    with the first step that leaves its limits: behind it the values wrap, and nothing is known.
     """
     first = plan.steps[0]
     # Twice the centre and twice the radius: integers where the centre itself is none.
     centre = np.full((1, first.size), float(input_range[0] + input_range[1]))
     radius = np.full((1, first.size), float(input_range[1] - input_range[0]))
     bounds: dict[int, Span] = {}
+    pooled: list[tuple[Window, Floats, Floats]] = []  # windows, and what they were applied to
     for index, step in enumerate(plan.steps):
         if isinstance(step, SumPoolStep):
+            pooled.append((step.window, centre, radius))
             centre, radius = floats.pool(step.window, centre), floats.pool(step.window, radius)
         elif isinstance(step, (DenseStep, ConvStep)):
             w, b = (fixedpoint.to_signed(a).astype(np.float64) for a in weights[index])
-            low, high = _linear(step, w, b, centre, radius)
+            reader, size = step, np.abs(w)
+            while pooled and _joins(pooled[-1][0], reader):
+                window, centre, radius = pooled.pop()
+                w, size = _matrix(window, reader, w), _matrix(window, reader, size)
+                reader = _step(window, reader)
+            pooled.clear()
+            low, high = _linear(reader, w, size, b, centre, radius)
             bounds[index] = Span(float(low.min()), float(high.max()))
             if not inside(bounds[index], limits(plan, index)):
                 return bounds
@@ -86,14 +99,38 @@ def interval_bounds(
     return bounds
 
 
+def _joins(window: Window, reader: DenseStep | ConvStep) -> bool:
+    """Whether a step is to be taken together with sums: they overlap, and it is not too large."""
+    spans = ((k - 1) * d + 1 for k, d in zip(window.kernel, window.dilation, strict=True))
+    if all(stride >= span for stride, span in zip(window.strides, spans, strict=True)):
+        return False
+    padded = isinstance(reader, ConvStep) and any(reader.window.padding)
+    if padded or (isinstance(reader, DenseStep) and reader.rows > 1):
+        return False
+    return math.prod(_step(window, reader).weight_shape) <= MAX_FOLDED
+
+
+def _step(window: Window, reader: DenseStep | ConvStep) -> DenseStep | ConvStep:
+    if isinstance(reader, ConvStep):
+        return reader.model_copy(update={"window": widened(window, reader.window)})
+    values = window.height * window.width * window.channels
+    return reader.model_copy(update={"inputs": values})
+
+
+def _matrix(window: Window, reader: DenseStep | ConvStep, matrix: Floats) -> Floats:
+    if isinstance(reader, ConvStep):
+        return widen(window, reader, matrix)
+    return unpool(window, matrix)
+
+
 def _linear(
-    step: DenseStep | ConvStep, w: Floats, b: Floats, centre: Floats, radius: Floats
+    step: DenseStep | ConvStep, w: Floats, size: Floats, b: Floats, centre: Floats, radius: Floats
 ) -> tuple[Floats, Floats]:
-    size = np.abs(w)
+    """Least and largest outputs; ``size`` is w without signs, or what bounds the sums in it."""
     middle = floats.multiply(step, w, centre)
-    spread = floats.multiply(step, size, radius)
+    spread = floats.multiply(step, np.abs(w), radius)
     # Twice the largest sum that can occur on the way: decides whether the arithmetic was exact.
-    most = floats.multiply(step, size, np.abs(centre)) + spread + 2.0 * np.abs(b)
+    most = floats.multiply(step, size, np.abs(centre) + radius) + 2.0 * np.abs(b)
     low, high = (middle - spread) / 2.0 + b, (middle + spread) / 2.0 + b
     exact = most < _EXACT
     return np.where(exact, low, -most), np.where(exact, high, most)

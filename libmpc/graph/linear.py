@@ -2,8 +2,8 @@
 
 The order of every sum is part of the specification: another implementation that follows it gets
 the same bits, so products are added one after the other in the order stated, never by a BLAS, and
-never with a fused multiply-add. A map is x ↦ (x·W) / divisor + b; the division comes last, once,
-when the weights are encoded.
+never with a fused multiply-add. A map is x ↦ (s(x)·W) / divisor + b, where s sums over windows, or
+over none; the division comes last, once, before the weights are encoded.
 """
 
 from __future__ import annotations
@@ -19,13 +19,19 @@ import numpy as np
 
 from libmpc.errors import ModelError
 from libmpc.graph.nodes import AveragePooling2D, Conv2D, Dense, Floats, Shape, slide
+from libmpc.graph.plan import Window
+from libmpc.graph.sums import unpool
 
 MAX_FOLDED = 1 << 25  # weights of one folded layer: 256 MB in float64
 
 
 @dataclass(frozen=True, eq=False)
 class ConvMap:
-    """A convolution: ``kernel`` (height, width, channels, filters), ``bias`` (filters,)."""
+    """A convolution: ``kernel`` (height, width, channels, filters), ``bias`` (filters,).
+
+    It reads an image of ``input_shape``, the last of ``sums``: the windows that come before it, in
+    order, each with the name of its layer.
+    """
 
     names: tuple[str, ...]
     input_shape: Shape
@@ -35,6 +41,7 @@ class ConvMap:
     dilation: tuple[int, int] = (1, 1)
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
     divisor: int = 1
+    sums: tuple[tuple[str, Window], ...] = ()
 
     @property
     def output_shape(self) -> Shape:
@@ -45,13 +52,17 @@ class ConvMap:
 
 @dataclass(frozen=True, eq=False)
 class DenseMap:
-    """``rows`` times the same matrix: ``weights`` (inputs, outputs), ``bias`` (outputs,)."""
+    """``rows`` times the same matrix: ``weights`` (inputs, outputs), ``bias`` (outputs,).
+
+    ``sums`` as in ``ConvMap``; where there are any, there is one row.
+    """
 
     names: tuple[str, ...]
     rows: int
     weights: Floats = field(repr=False)
     bias: Floats = field(repr=False)
     divisor: int = 1
+    sums: tuple[tuple[str, Window], ...] = ()
 
 
 LinearMap: TypeAlias = ConvMap | DenseMap
@@ -80,9 +91,13 @@ def linear_map(node: Conv2D | Dense, shape: Shape, divisor: int = 1) -> LinearMa
 def fold(first: LinearMap, node: Conv2D | Dense | AveragePooling2D, shape: Shape) -> LinearMap:
     """The one map that does ``first`` and then ``node``, which reads ``shape``.
 
-    1. Convolution, then average pooling: the kernel's copies, one for each place of the window
-       in row-major order, each shifted by the convolution's stride times that place, are added
-       up; the strides multiply; the divisor is multiplied by the window's size.
+    1. Convolution, then average pooling: sum first. The image that the convolution reads is
+       replaced by its sums over windows of the pooling's size, with stride 1, with the
+       convolution's strides as dilation, and with its padding, so that zeros are summed as well.
+       The kernel, its dilation and the bias stay; there is no padding any more; the strides
+       multiply; the divisor is multiplied by the window's size. A window of 1x1 only multiplies
+       the strides. (One kernel for both would have more taps for as many outputs: k taps with
+       dilation d become (k - 1)·d + 1 + (p - 1)·s.)
     2. Convolution, then one without padding (a dense layer on every pixel is one, 1x1): for each
        place of the second kernel in row-major order, then each channel between them in order,
        the first kernel (shifted as above) times the second's row is added. Biases times the
@@ -96,6 +111,11 @@ def fold(first: LinearMap, node: Conv2D | Dense | AveragePooling2D, shape: Shape
        to each of its rows and to its bias: places of the kernel or window in row-major order,
        then channels. A mean divides the bias at once, the matrix at the end like all.
 
+    Where 3 or 5 makes a convolution of sums a matrix, and there are more sums (of the last window)
+    than values that the first window sums, the matrix reads these values instead: window by window
+    from the last to the first, for each place of the window in row-major order, the matrix on the
+    sums is added to the rows of the values that this place sees.
+
     Raises:
         ModelError: the result would have more than 2^25 weights.
     """
@@ -106,10 +126,10 @@ def fold(first: LinearMap, node: Conv2D | Dense | AveragePooling2D, shape: Shape
         if isinstance(node, AveragePooling2D):
             return _conv_pool(first, node, names)
         if isinstance(node, Dense):
-            return _conv_dense(first, node, names)
+            return _fewest_inputs(_conv_dense(first, node, names))
         if not any(node.padding):
             return _conv_conv(first, node, names)
-        first = _as_matrix(first, names)
+        first = _fewest_inputs(_as_matrix(first, names))
     if not isinstance(node, Dense):
         return _apply_to_rows(_one_row(first, names), node, shape, names)
     if first.rows != math.prod(shape[:-1]):
@@ -118,21 +138,26 @@ def fold(first: LinearMap, node: Conv2D | Dense | AveragePooling2D, shape: Shape
 
 
 def _conv_pool(first: ConvMap, pool: AveragePooling2D, names: tuple[str, ...]) -> ConvMap:
+    strides = _times(first.strides, pool.strides)
     if pool.pool == (1, 1):
-        kernel, dilation = first.kernel, first.dilation
-    else:
-        kernel, dilation = _spread(first), (1, 1)
-        shifted = _room(kernel, first.strides, pool.pool, kernel.shape[3], names)
-        for view, _ in _shifts(shifted, kernel, first.strides, pool.pool):
-            view += kernel
-        kernel = shifted
+        return dataclasses.replace(first, names=names, strides=strides)
+    height, width, channels = first.input_shape
+    window = Window(
+        height=height,
+        width=width,
+        channels=channels,
+        kernel=pool.pool,
+        dilation=first.strides,
+        padding=first.padding,
+    )
     return dataclasses.replace(
         first,
         names=names,
-        kernel=kernel,
-        dilation=dilation,
-        strides=_times(first.strides, pool.strides),
+        input_shape=(*window.output_size, channels),
+        strides=strides,
+        padding=(0, 0, 0, 0),
         divisor=first.divisor * math.prod(pool.pool),
+        sums=(*first.sums, (pool.name, window)),
     )
 
 
@@ -173,7 +198,7 @@ def _conv_dense(first: ConvMap, second: Dense, names: tuple[str, ...]) -> DenseM
     for index, row in enumerate(second.weights):
         bias += first.bias[index % filters] * row
     weights = padded[top : top + height, left : left + width].reshape(-1, outputs)
-    return DenseMap(names, 1, weights, bias + second.bias, first.divisor)
+    return DenseMap(names, 1, weights, bias + second.bias, first.divisor, first.sums)
 
 
 def _dense_dense(first: DenseMap, second: Dense, names: tuple[str, ...]) -> DenseMap:
@@ -184,7 +209,8 @@ def _dense_dense(first: DenseMap, second: Dense, names: tuple[str, ...]) -> Dens
     for index, row in enumerate(second.weights):
         weights += first.weights[:, index, None] * row
         bias += first.bias[index] * row
-    return DenseMap(names, first.rows, weights, bias + second.bias, first.divisor)
+    bias += second.bias
+    return DenseMap(names, first.rows, weights, bias, first.divisor, first.sums)
 
 
 def _apply_to_rows(
@@ -211,7 +237,7 @@ def _apply_to_rows(
         made[-1] /= float(math.prod(node.pool))
         divisor *= math.prod(node.pool)
     weights = made[:-1].reshape(len(images) - 1, -1)
-    return DenseMap(names, 1, weights, made[-1].reshape(-1), divisor)
+    return DenseMap(names, 1, weights, made[-1].reshape(-1), divisor, first.sums)
 
 
 def _as_matrix(conv: ConvMap, names: tuple[str, ...]) -> DenseMap:
@@ -229,7 +255,20 @@ def _as_matrix(conv: ConvMap, names: tuple[str, ...]) -> DenseMap:
     inside = full[top : top + height, left : left + width]
     weights = inside.reshape(math.prod(conv.input_shape), -1)
     bias = np.tile(conv.bias, rows * columns)
-    return DenseMap(conv.names, 1, weights, bias, conv.divisor)
+    return DenseMap(conv.names, 1, weights, bias, conv.divisor, conv.sums)
+
+
+def _fewest_inputs(dense: DenseMap) -> DenseMap:
+    """The matrix on the sums, or on what they sum where that is less (as padding can make it)."""
+    if not dense.sums:
+        return dense
+    first = dense.sums[0][1]
+    if len(dense.weights) <= first.height * first.width * first.channels:
+        return dense
+    weights = dense.weights
+    for _, window in reversed(dense.sums):
+        weights = unpool(window, weights)
+    return dataclasses.replace(dense, weights=weights, sums=())
 
 
 def _one_row(dense: DenseMap, names: tuple[str, ...]) -> DenseMap:

@@ -9,8 +9,9 @@ from libmpc.link.hello import GATEWAY, Hello, LocalIdentity, RemoteIdentity, Wir
 from libmpc.link.inbox import Inbox
 from libmpc.link.memory import MemoryStream, memory_pair
 from libmpc.link.records import Message
-from libmpc.link.session import MAX_KIND, Link, LinkSettings, Traffic
+from libmpc.link.session import MAX_KIND, Link
 from libmpc.link.stream import Buffer, ByteStream
+from libmpc.link.terms import LinkSettings, Traffic
 
 __all__ = [
     "GATEWAY",

@@ -31,8 +31,9 @@ from libmpc.link.hello import (
     prologue,
 )
 from libmpc.link.noise import HandshakeState, NoiseError
-from libmpc.link.session import Link, LinkSettings, LinkTerms
+from libmpc.link.session import Link
 from libmpc.link.stream import ByteStream
+from libmpc.link.terms import LinkSettings, LinkTerms
 
 logger = logging.getLogger(__name__)
 

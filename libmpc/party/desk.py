@@ -11,6 +11,7 @@ from libmpc.party.catalog import Catalog, Entry
 from libmpc.party.messages import Batch
 from libmpc.party.queries import Admission, Intake, Query
 from libmpc.party.release import Releaser
+from libmpc.party.run import unavailable
 from libmpc.party.store import Store
 from libmpc.sealing.hpke_keys import HpkeKeys
 from libmpc.wire.headers import QueryHeader
@@ -32,6 +33,7 @@ class QueryDesk:
         index: 0 or 1 (party 2 has no use for one).
         deployment: the deployment's id.
         lock: serialises changes of the catalog.
+        failed: told of every query that came to nothing here.
     """
 
     def __init__(
@@ -43,7 +45,9 @@ class QueryDesk:
         keys: HpkeKeys,
         clock: Clock,
         lock: asyncio.Lock,
+        failed: Callable[[str], None],
     ) -> None:
+        self._failed = failed
         self._catalog = catalog
         self._intake = Intake(index, deployment, keys, clock)
         self._admission = Admission()
@@ -79,6 +83,7 @@ class QueryDesk:
             except LibmpcError as error:
                 reply.set_exception(error)
                 self._settle(header.number, None)
+                self._failed(header.number)
         if ready:
             submit(ready)
 
@@ -110,11 +115,13 @@ class QueryDesk:
         late = UnavailableError("the query's time is up", status=503, retry_after=1)
         timer = asyncio.get_running_loop().call_later(timeout, query.fail, late)
 
-        def finish(_: asyncio.Future[bytes]) -> None:
+        def finish(reply: asyncio.Future[bytes]) -> None:
             timer.cancel()
             if not query.counted:
                 self._admission.leave(entry.record.model)
             self._settle(query.number, None)
+            if reply.cancelled() or reply.exception() is not None:
+                self._failed(query.number)
 
         query.done.add_done_callback(finish)
         self._settle(query.number, query)
@@ -139,6 +146,20 @@ class QueryDesk:
             except TimeoutError:
                 self._awaited.pop(number, None)
         return self._known.get(number)
+
+    def dismiss(self, number: str) -> None:
+        """The other evaluator has given up on a query: do not let it wait here for its deadline."""
+        query = self._known.get(number)
+        if query is None:
+            self._settle(number, None)
+        elif not query.released:
+            query.fail(unavailable())
+
+    def end_epoch(self) -> None:
+        """Nothing that waits for a run can get one any more."""
+        for query in list(self._known.values()):
+            if query is not None and not query.released:
+                query.fail(unavailable())
 
     def release(self, query: Query) -> None:
         """Let a complete query's reply leave."""

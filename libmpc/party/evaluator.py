@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libmpc.errors import LibmpcError
+from libmpc.link import Buffer
 from libmpc.party.catalog import Catalog, Entry
 from libmpc.party.keys import CORRELATED, LEAVING, bundle_stream
 from libmpc.party.messages import BundleHeader, Kind, RunAbort, RunHeader
@@ -162,9 +163,16 @@ class Evaluator:
                 part.query.released = True
                 self._release(part.query)
 
+    async def _send(self, kind: Kind, bundle: int, step: int, payload: Buffer) -> None:
+        # SECURITY: bundle numbers begin anew in the next epoch, on the same link; nothing of this
+        # one may be sent into it.
+        if self._closed:
+            raise RunAborted()
+        await self._peer(kind, bundle, step, payload)
+
     async def _tell_end(self, bundle: int, refused: Sequence[str] = ()) -> None:
         try:
-            await self._peer(Kind.ABORT, bundle, 0, RunAbort(refused=tuple(refused)).encode())
+            await self._send(Kind.ABORT, bundle, 0, RunAbort(refused=tuple(refused)).encode())
         except LibmpcError:
             pass  # the link is down, so the peer ends the run by itself
 
@@ -175,7 +183,7 @@ class Evaluator:
 
     def _open_run(self, header: RunHeader) -> Run:
         async def send(bundle: int, step: int, payload: bytes | bytearray | memoryview) -> None:
-            await self._peer(Kind.ROUND, bundle, step, payload)
+            await self._send(Kind.ROUND, bundle, step, payload)
 
         run = Run(header.bundle, header, send, self._round_timeout)
         self._runs[header.bundle] = run

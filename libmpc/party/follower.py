@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 from libmpc.errors import InputError, LibmpcError
 from libmpc.party.catalog import Catalog, Entry
 from libmpc.party.evaluator import EpochSecrets, Evaluator, Send
-from libmpc.party.messages import BundleHeader, Kind, RunAgreement, RunHeader, Slice
+from libmpc.party.messages import BundleHeader, Kind, RunAbort, RunAgreement, RunHeader, Slice
 from libmpc.party.queries import Query
 from libmpc.party.run import LADDER, Part, Run, RunAborted, run_digest, tag_check
 from libmpc.runtime import correction_sizes
@@ -24,6 +24,7 @@ class Follower(Evaluator):
 
     Args (besides those of ``Evaluator``):
         find: finds an opened query by number, waiting a moment for it.
+        dismiss: gives up on a query.
         take_timeout: seconds that a run waits for its bundle.
     """
 
@@ -34,6 +35,7 @@ class Follower(Evaluator):
         catalog: Catalog,
         peer: Send,
         find: FindQuery,
+        dismiss: Callable[[str], None],
         release: Callable[[Query], None],
         executor: Executor,
         round_timeout: float,
@@ -49,6 +51,7 @@ class Follower(Evaluator):
             round_timeout=round_timeout,
         )
         self._find = find
+        self._dismiss = dismiss
         self._take_timeout = take_timeout
         self._coming: dict[int, BundleHeader] = {}
 
@@ -86,6 +89,13 @@ class Follower(Evaluator):
             raise WireError("a run that is under way")
         self.spawn(self._follow(header, self._open_run(header)))
 
+    def on_abort(self, bundle: int, abort: RunAbort) -> None:
+        """A run has ended at party 0, or queries that were in none."""
+        super().on_abort(bundle, abort)
+        if bundle not in self._runs:
+            for number in abort.refused:
+                self._dismiss(number)
+
     async def _follow(self, header: RunHeader, run: Run) -> None:
         parts: list[Part] = []
         try:
@@ -106,9 +116,8 @@ class Follower(Evaluator):
                 await self._tell_end(header.bundle, refused)
                 return
             self._check(header, entry, parts)
-            await self._peer(
-                Kind.AGREE, header.bundle, 0, RunAgreement(digest=header.digest).encode()
-            )
+            agreement = RunAgreement(digest=header.digest)
+            await self._send(Kind.AGREE, header.bundle, 0, agreement.encode())
             await self._evaluate(run, entry, parts, bundle)
         except (LibmpcError, asyncio.CancelledError):
             self._fail(parts)

@@ -16,6 +16,8 @@ from libmpc.party.run import Part, RunAborted, cut, run_digest
 from libmpc.party.supply import Supply
 from libmpc.wire.errors import WireError
 
+#: in place of a bundle's number, where a query ends that was in no run
+NO_BUNDLE = 0
 #: runs of one party at the same time; while one waits for a round another computes
 MAX_RUNS = 4
 
@@ -103,6 +105,10 @@ class Leader(Evaluator):
         for rung, parts in cut(queries):
             self.spawn(self._run(rung, parts))
 
+    def dismiss(self, number: str) -> None:
+        """Tell party 1 of a query that will not be run, so that it need not wait there."""
+        self.spawn(self._tell_end(NO_BUNDLE, (number,)))
+
     async def _run(self, rung: int, parts: Sequence[Part]) -> None:
         try:
             async with self._slots:
@@ -134,7 +140,7 @@ class Leader(Evaluator):
         run = self._open_run(header)
         run.expect_agreement()
         try:
-            await self._peer(Kind.RUN, number, 0, header.encode())
+            await self._send(Kind.RUN, number, 0, header.encode())
             await self._evaluate(run, entry, parts, bundle)
         except RunAborted as ended:
             if set(ended.refused) & {p.query.number for p in parts}:

@@ -101,7 +101,14 @@ class PartyNode:
         self._ports: set[Link] = set()
         self._role: Role | None = None
         self.desk = QueryDesk(
-            index, deployment.id, self.catalog, store, self._keys, clock, self._lock
+            index,
+            deployment.id,
+            self.catalog,
+            store,
+            self._keys,
+            clock,
+            self._lock,
+            self._query_failed,
         )
         self.peers = PeerLinks(
             self._local,
@@ -193,6 +200,7 @@ class PartyNode:
         if self._role is not None:
             self._role.close()
             self._role = None
+            self.desk.end_epoch()
 
     def _receive(self, peer: int, message: Message) -> None:
         if self._role is not None:
@@ -208,6 +216,10 @@ class PartyNode:
             self._models_changed()
 
         self._spawn(absorb())
+
+    def _query_failed(self, number: str) -> None:
+        if self._role is not None:
+            self._role.dismiss(number)
 
     def _models_changed(self) -> None:
         if self._role is not None:

@@ -152,6 +152,9 @@ class PeerLinks:
         if self.links.get(link.peer) is not link:
             return
         if message.kind == Kind.EPOCH:
+            # SECURITY: what the peer sent before this report belongs to an epoch that it has
+            # left; bundle numbers begin anew in each, so it must not count in the next.
+            self._early = [early for early in self._early if early[0] != link.peer]
             self._tracker.hear(link.peer, EpochReport.parse(message.payload))
             self._changed()
         elif message.kind == Kind.CATALOG:
@@ -190,8 +193,6 @@ class PeerLinks:
         report = self._tracker.report()
         if report == self._told:
             return
-        if self._told is not None and report.transcripts != self._told.transcripts:
-            self._early.clear()
         self._told = report
         for link in self.links.values():
             if link.alive:

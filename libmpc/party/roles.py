@@ -59,6 +59,7 @@ class Role(Protocol):
     def receive(self, peer: int, message: Message) -> None: ...
     def models_changed(self) -> None: ...
     def submit(self, queries: Sequence[Query]) -> None: ...
+    def dismiss(self, number: str) -> None: ...
     @property
     def levels(self) -> Mapping[PoolKey, int]: ...
 
@@ -134,6 +135,9 @@ class LeaderRole:
     def submit(self, queries: Sequence[Query]) -> None:
         self._leader.submit(queries)
 
+    def dismiss(self, number: str) -> None:
+        self._leader.dismiss(number)
+
     def receive(self, peer: int, message: Message) -> None:
         leader = self._leader
         if peer == 2:
@@ -166,6 +170,7 @@ class FollowerRole:
             catalog=catalog,
             peer=links[0].send,
             find=desk.find,
+            dismiss=desk.dismiss,
             release=desk.release,
             executor=executor,
             round_timeout=settings.round_timeout,
@@ -187,6 +192,9 @@ class FollowerRole:
 
     def submit(self, queries: Sequence[Query]) -> None:
         """Party 0 says when and with which bundle (see ``Follower.on_run``)."""
+
+    def dismiss(self, number: str) -> None:
+        """Party 0 hears of it when it names the query."""
 
     def receive(self, peer: int, message: Message) -> None:
         follower = self._follower
@@ -268,6 +276,9 @@ class DealerRole:
 
     def submit(self, queries: Sequence[Query]) -> None:
         raise WireError("the dealer takes no queries")
+
+    def dismiss(self, number: str) -> None:
+        """The dealer never hears of queries."""
 
     def receive(self, peer: int, message: Message) -> None:
         if peer != 0 or message.kind != Kind.DEAL:

@@ -21,6 +21,8 @@ from services.gateway.query import PendingQuery
 from services.gateway.timers import Timer, Timers
 
 EVALUATORS = (0, 1)
+# A timer may ring this much before its time.
+_MOMENT = 0.0005
 
 
 @dataclass(frozen=True)
@@ -157,9 +159,9 @@ class ModelQueue:
     def _pump(self) -> None:
         settings, timers = self._batcher.settings, self._batcher.timers
         while self._waiting and len(self._flights) < settings.max_batches:
-            waited = timers.now() - self._waiting[0].since
-            if len(self._flights) >= settings.batches and waited < settings.delay:
-                self._arm(settings.delay - waited)
+            left = self._waiting[0].since + settings.delay - timers.now()
+            if len(self._flights) >= settings.batches and left > _MOMENT:
+                self._arm(left)
                 break
             self._launch(self._take())
         self._tidy()

@@ -13,22 +13,26 @@ from tests.client.fake import FakeDeployment, tiny_model
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Keys and files of a deployment, to be copied: making them takes a while."""
-    return FakeDeployment(tmp_path_factory.mktemp("made") / "run").directory
-
-
-@pytest.fixture
 def model() -> Model:
     return tiny_model()
 
 
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory, model: Model) -> Path:
+    """A deployment's files with ``model`` stored, to be copied: making them takes a while."""
+    fake = FakeDeployment(tmp_path_factory.mktemp("made") / "run")
+    fake.publish(model)
+    fake.close()
+    return fake.directory
+
+
 @pytest.fixture
-def fake(made: Path, tmp_path: Path, model: Model) -> FakeDeployment:
+def fake(made: Path, tmp_path: Path, model: Model) -> Iterator[FakeDeployment]:
     """A deployment that serves ``model`` as "tiny"."""
-    deployment = FakeDeployment(shutil.copytree(made, tmp_path / "run"))
-    deployment.publish(model)
-    return deployment
+    fake = FakeDeployment(shutil.copytree(made, tmp_path / "run"))
+    fake.models[fake.stored("tiny")] = model
+    yield fake
+    fake.close()
 
 
 @pytest.fixture

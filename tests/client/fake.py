@@ -121,14 +121,9 @@ class FakeDeployment:
         self.signing = [
             PartyIdentity.load(self.directory / f"party{i}" / "keys").signing for i in range(3)
         ]
+        self.stores = [Store(self.directory / f"party{i}" / "data") for i in range(3)]
         self.catalogs = [
-            Catalog(
-                i,
-                self.deployment,
-                Store(self.directory / f"party{i}" / "data"),
-                self.signing[i],
-                self.clock,
-            )
+            Catalog(i, self.deployment, self.stores[i], self.signing[i], self.clock)
             for i in range(3)
         ]
         self.models: dict[str, Model] = {}  # the oracle, by digest
@@ -141,6 +136,16 @@ class FakeDeployment:
 
     def new_keys(self, party: int) -> HpkeKeys:
         return HpkeKeys(self.signing[party], self.deployment.id, party, self.clock)
+
+    def close(self) -> None:
+        for store in self.stores:
+            store.close()
+
+    def stored(self, name: str) -> str:
+        """The digest of the model that has the name."""
+        entry = self.catalogs[0].by_name(name)
+        assert entry is not None
+        return entry.record.model
 
     def restart(self, party: int) -> None:
         """New short-lived keys, as after a crash."""

@@ -100,7 +100,7 @@ def test_unknown_model(client: Client) -> None:
 def test_a_replaced_model_is_noticed(client: Client, fake: FakeDeployment, model: Model) -> None:
     assert client.query("tiny", images()).shape == (5, 3)
     newer = tiny_model(outputs=7, seed=9)
-    fake.publish(newer, replace=fake.catalogs[0].by_name("tiny").record.model)  # type: ignore[union-attr]
+    fake.publish(newer, replace=fake.stored("tiny"))
     assert np.array_equal(client.query("tiny", images()), newer.reference(images()))
     assert fake.clock.pauses == []
 

@@ -199,14 +199,12 @@ def test_a_wrong_token(connect: Connect, fake: FakeDeployment) -> None:
 def command(fake: FakeDeployment, action: str) -> None:
     assert fake.owner is not None
     fake.clock.passed += 1
-    entry = fake.catalogs[0].by_name("tiny")
-    assert entry is not None
     now = int(fake.clock.now() * 1000)
     signed = fake.owner.sign_document(
         Command(
             deployment=fake.deployment.id.hex(),
             name="tiny",
-            model=entry.record.model,
+            model=fake.stored("tiny"),
             action=action,  # type: ignore[arg-type]
             command_id="00" * 16,
             issued_ms=now,

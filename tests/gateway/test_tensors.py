@@ -72,7 +72,7 @@ def test_another_header_length_is_refused(length: int) -> None:
         refuses(body, str(length))
 
 
-@given(st.integers(-(1 << 65), 1 << 65) | values)
+@given(st.integers(-10, 30) | st.integers() | st.sampled_from([None, True, 7.0, "7", [7], {}]))
 def test_element_sizes_are_checked(size: object) -> None:
     inputs = [
         tensor("share0", parameters={"binary_data_size": size}),

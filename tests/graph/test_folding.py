@@ -10,7 +10,7 @@ from libmpc.errors import ModelError
 from libmpc.graph.encoding import encode_weights
 from libmpc.graph.folding import Folded, fold_graph
 from libmpc.graph.nodes import Conv2D, Dense, Graph, Input, Relu, Softmax
-from libmpc.graph.plan import ConvStep, DenseStep, SumPoolStep
+from libmpc.graph.plan import ConvStep, DenseStep, SumPoolStep, Window
 from libmpc.graph.reference import run_reference
 from tests.graph import naive
 from tests.graph.naive import Sketch
@@ -36,12 +36,20 @@ def check(sketch: Sketch) -> Folded:
 
 def test_tutorial_network() -> None:
     folded = fold_graph(naive.tutorial())
-    assert ops(folded) == "input conv relu conv relu conv relu dense output"
+    block = "sum_pool conv relu"
+    assert ops(folded) == f"input {block} {block} {block} dense output"
     assert [s.size for s in folded.plan.steps if s.op == "relu"] == [1690, 800, 64]
-    convs = [s for s in folded.plan.steps if isinstance(s, ConvStep)]
-    assert [(s.window.kernel, s.window.strides) for s in convs] == [((4, 4), (2, 2))] * 3
+    for index, size, channels in ((1, 28, 1), (4, 13, 10), (7, 5, 32)):
+        pool, conv = folded.plan.steps[index : index + 2]
+        assert isinstance(pool, SumPoolStep) and isinstance(conv, ConvStep)
+        assert pool.window == Window(height=size, width=size, channels=channels, kernel=(2, 2))
+        assert conv.window == Window(
+            height=size - 1, width=size - 1, channels=channels, kernel=(3, 3), strides=(2, 2)
+        )
+    # With 4x4 kernels, which pool as well, it would be 188,448.
+    assert [s.macs for s in folded.plan.linear_steps.values()] == [15210, 72000, 18432, 640]
     assert folded.plan.output_shape == (10,)
-    assert folded.names[1] == "layer1 + layer2"
+    assert folded.names[:4] == ("input", "layer2", "layer1 + layer2", "layer3")
 
 
 def test_perceptron() -> None:
@@ -50,26 +58,127 @@ def test_perceptron() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kernel", "strides", "dilation", "padding", "pool", "pool_strides"),
+    ("kernel", "strides", "dilation", "padding", "pool", "pool_strides", "image"),
     [
-        ((3, 3), (1, 1), (1, 1), (0, 0, 0, 0), (2, 2), (2, 2)),
-        ((3, 2), (2, 1), (1, 1), (1, 0, 0, 1), (2, 4), (1, 3)),
-        ((1, 1), (2, 2), (1, 1), (0, 0, 0, 0), (2, 2), (1, 1)),
-        ((2, 3), (1, 1), (2, 3), (2, 1, 0, 3), (4, 2), (2, 2)),
-        ((2, 2), (1, 1), (3, 2), (0, 0, 0, 0), (1, 1), (2, 3)),
+        ((3, 3), (1, 1), (1, 1), (0, 0, 0, 0), (2, 2), (2, 2), (12, 11)),
+        ((3, 2), (2, 1), (1, 1), (1, 0, 0, 1), (2, 4), (1, 3), (12, 10)),
+        ((1, 1), (2, 3), (1, 1), (0, 0, 0, 0), (2, 2), (1, 1), (11, 9)),
+        ((2, 3), (1, 1), (2, 3), (2, 1, 0, 3), (4, 2), (2, 2), (13, 14)),
+        ((2, 2), (3, 1), (1, 2), (1, 2, 3, 4), (1, 2), (1, 3), (16, 18)),
     ],
 )
-def test_pooling_after_a_convolution_is_one_convolution(
+def test_pooling_after_a_convolution_is_summed_before_it(
     kernel: tuple[int, int],
     strides: tuple[int, int],
     dilation: tuple[int, int],
     padding: tuple[int, int, int, int],
     pool: tuple[int, int],
     pool_strides: tuple[int, int],
+    image: tuple[int, int],
 ) -> None:
     sketch = Sketch((13, 12, 2)).conv(3, kernel, strides, dilation, padding)
+    node = sketch.nodes[1]
+    assert isinstance(node, Conv2D)
     folded = check(sketch.pool(pool, pool_strides).relu().flatten().dense(2))
+    assert ops(folded) == "input sum_pool conv relu dense output"
+    _, sums, conv, *_ = folded.plan.steps
+    assert isinstance(sums, SumPoolStep) and isinstance(conv, ConvStep)
+    assert sums.window == Window(
+        height=13, width=12, channels=2, kernel=pool, dilation=strides, padding=padding
+    )
+    assert conv.window == Window(
+        height=image[0],
+        width=image[1],
+        channels=2,
+        kernel=kernel,
+        strides=(strides[0] * pool_strides[0], strides[1] * pool_strides[1]),
+        dilation=dilation,
+    )
+    weights, bias = folded.weights[2]
+    expected = node.kernel.reshape(weights.shape) / float(pool[0] * pool[1])
+    assert np.array_equal(weights, expected)
+    assert np.array_equal(bias, node.bias)
+
+
+def test_a_window_of_one_only_multiplies_the_strides() -> None:
+    sketch = Sketch((13, 12, 2)).conv(3, (2, 2), (2, 1), (3, 2), (1, 0, 0, 1))
+    folded = check(sketch.pool((1, 1), (2, 3)).relu().flatten().dense(2))
     assert ops(folded) == "input conv relu dense output"
+    conv = folded.plan.steps[1]
+    assert isinstance(conv, ConvStep)
+    assert conv.window == Window(
+        height=13,
+        width=12,
+        channels=2,
+        kernel=(2, 2),
+        strides=(4, 3),
+        dilation=(3, 2),
+        padding=(1, 0, 0, 1),
+    )
+
+
+def test_sums_follow_each_other() -> None:
+    sketch = Sketch((16, 15, 1)).pool((2, 1)).conv(2, (2, 2), (1, 2), (1, 1), (1, 1, 0, 0))
+    folded = check(sketch.pool((2, 2), (1, 1)).conv(2, (1, 2)).pool((1, 2)))
+    assert ops(folded) == "input sum_pool sum_pool sum_pool conv output"
+    windows = [s.window for s in folded.plan.steps if isinstance(s, SumPoolStep)]
+    assert [(w.kernel, w.strides, w.dilation, w.padding) for w in windows] == [
+        ((2, 1), (2, 1), (1, 1), (0, 0, 0, 0)),
+        ((2, 2), (1, 1), (1, 2), (1, 1, 0, 0)),
+        ((1, 2), (1, 1), (1, 2), (0, 0, 0, 0)),
+    ]
+    conv = folded.plan.steps[4]
+    assert isinstance(conv, ConvStep)
+    assert (conv.window.kernel, conv.window.strides) == ((2, 4), (1, 4))
+    assert folded.names[1:5] == ("layer1", "layer3", "layer5", "layer2 + layer3 + layer4 + layer5")
+
+
+@pytest.mark.parametrize(
+    ("padding", "takes"),
+    [
+        ((0, 0, 0, 0), "sum_pool"),  # 6x4 sums
+        ((1, 0, 1, 0), "sum_pool"),  # 7x5 sums, as many as the image has pixels
+        ((1, 0, 1, 1), "pixels"),  # 7x6
+        ((1, 1, 0, 0), "sum_pool"),  # 8x4
+        ((2, 2, 2, 2), "pixels"),
+    ],
+)
+def test_a_matrix_reads_sums_unless_pixels_are_fewer(
+    padding: tuple[int, int, int, int], takes: str
+) -> None:
+    def sketch() -> Sketch:
+        return Sketch((7, 5, 2)).conv(3, (2, 3), padding=padding).pool((2, 2), (1, 1))
+
+    # A dense layer on all pixels, and a padded convolution, which has to become a matrix.
+    dense = check(sketch().flatten().dense(2).dense(3))
+    conv = check(sketch().conv(2, padding=(1, 0, 0, 0)).pool((2, 1)))
+    pooled = takes == "sum_pool"
+    for folded in (dense, conv):
+        assert ops(folded) == ("input sum_pool dense output" if pooled else "input dense output")
+        [step] = folded.plan.linear_steps.values()
+        assert isinstance(step, DenseStep)
+        sums = 2 * (6 + padding[0] + padding[1]) * (4 + padding[2] + padding[3])
+        assert step.inputs == (sums if pooled else 70) == min(sums, 70)
+
+
+def test_a_matrix_takes_in_all_sums_or_none() -> None:
+    def sketch(second: tuple[int, int]) -> Sketch:
+        pad = Sketch((6, 6, 1)).conv(2, (2, 2), padding=(1, 1, 1, 1)).pool((2, 2), (1, 1))
+        return pad.conv(1, (1, 1)).pool(second, (1, 1)).flatten().dense(2)
+
+    # 6x6 pixels, 7x7 sums, then 7x6 or 6x6 sums of sums.
+    assert ops(check(sketch((1, 2)))) == "input dense output"
+    assert ops(check(sketch((2, 2)))) == "input sum_pool sum_pool dense output"
+    # What comes before the run's first convolution stays.
+    first = Sketch((6, 12, 1)).pool((1, 2)).conv(2, (2, 2), padding=(1, 1, 1, 1)).pool((2, 2))
+    assert ops(check(first.flatten().dense(2))) == "input sum_pool dense output"
+
+
+def test_sums_beyond_what_a_plan_may_have() -> None:
+    node = Conv2D("wide", ("x",), np.ones((1, 1, 1, 1)), np.zeros(1), (2**21, 1), (1, 1))
+    tall = Sketch((1, 4, 1)).add(node)
+    with pytest.raises(ModelError, match="layer 'layer2': the model is beyond"):
+        fold_graph(tall.pool((1, 2)).graph)
 
 
 def test_pooling_after_relu_is_summed_first() -> None:
@@ -165,9 +274,10 @@ def test_the_divisor_divides() -> None:
     sketch = Sketch((9, 9, 2), bits=40).conv(4, (1, 1)).pool((3, 3))
     node = sketch.nodes[1]
     assert isinstance(node, Conv2D)
-    weights = fold_graph(sketch.graph).weights[1][0].reshape(3, 3, 2, 4)
-    assert np.array_equal(weights, np.broadcast_to(node.kernel / 9.0, weights.shape))
-    assert not np.array_equal(weights, np.broadcast_to(node.kernel * (1 / 9.0), weights.shape))
+    weights = fold_graph(sketch.graph).weights[2][0]
+    kernel = node.kernel.reshape(2, 4)
+    assert np.array_equal(weights, kernel / 9.0)
+    assert not np.array_equal(weights, kernel * (1 / 9.0))
 
 
 def test_repr_has_no_weights() -> None:
@@ -195,7 +305,8 @@ def networks(draw: st.DrawFn) -> Sketch:
             kernel = (min(draw(small), rows), min(draw(small), columns))
             pad = draw(st.tuples(*[st.integers(0, 1)] * 4))
             strides = (draw(small), draw(small))
-            sketch.conv(draw(st.integers(1, 3)), kernel, strides, padding=pad)
+            spread = (draw(small) if kernel[0] <= (rows + 2) // 3 else 1, 1)
+            sketch.conv(draw(st.integers(1, 3)), kernel, strides, spread, pad)
             budget -= 2
         elif kind == "pool" and rows >= 2 and columns >= 2 and budget >= 2:
             sketch.pool((2, draw(st.integers(1, 2))), (draw(small), draw(small)))

@@ -9,12 +9,22 @@ from hypothesis import strategies as st
 
 from libmpc import fixedpoint
 from libmpc.errors import InputError, RangeError
+from libmpc.graph import intervals
 from libmpc.graph.encoding import encode_weights
 from libmpc.graph.folding import Folded, fold_graph
 from libmpc.graph.intervals import Span, interval_bounds, limits
 from libmpc.graph.model import build_model
 from libmpc.graph.nodes import Conv2D, Dense, Graph, Input, Relu
-from libmpc.graph.plan import ReluStep
+from libmpc.graph.plan import (
+    ConvStep,
+    DenseStep,
+    InputStep,
+    OutputStep,
+    Plan,
+    ReluStep,
+    SumPoolStep,
+    Window,
+)
 from libmpc.graph.ranges import RangeWarning, analyse, observe, random_inputs
 from tests.graph.naive import Sketch, tutorial
 
@@ -116,7 +126,9 @@ def test_tutorial_network_is_proven() -> None:
 @given(st.integers(0, 2**32), st.integers(-300000, 300000), st.integers(0, 300000))
 def test_bounds_hold(seed: int, low: int, width: int) -> None:
     sketch = Sketch((6, 5, 2), seed, bits=20).conv(3, (2, 2), padding=(1, 0, 1, 0)).relu()
-    sketch.pool((2, 2), (1, 2)).conv(2, (2, 1)).relu().flatten().dense(3).relu().dense(2)
+    sketch.pool((2, 2), (1, 2)).conv(2, (2, 1)).pool((1, 2), (1, 1)).relu().flatten().dense(
+        3
+    ).relu().dense(2)
     folded = fold_graph(sketch.graph)
     weights = encode_weights(folded)
     bounds = interval_bounds(folded.plan, weights, (low, low + width))
@@ -134,6 +146,89 @@ def test_bounds_of_one_layer_are_attained() -> None:
     # Every weight takes the end of the input's range that suits it.
     assert span.high == (np.where(w > 0, 5 * w, -3 * w).sum(0) + b).max()
     assert span.low == (np.where(w > 0, -3 * w, 5 * w).sum(0) + b).min()
+
+
+def test_bounds_of_sums_that_overlap_are_attained() -> None:
+    # Neighbouring sums have pixels in common, so not every sum can take its own worst end.
+    folded = fold_graph(Sketch((6, 5, 2), 9).conv(3, (2, 3)).pool((2, 2), (1, 1)).graph)
+    weights = encode_weights(folded)
+    [span] = interval_bounds(folded.plan, weights, (-3, 5)).values()
+    signed, b = (fixedpoint.to_signed(a) for a in weights[2])
+    w = np.zeros((3, 4, 2, 3), np.int64)
+    for y, x in np.ndindex(2, 2):
+        w[y : y + 2, x : x + 3] += signed.reshape(2, 3, 2, 3)
+    w = w.reshape(-1, 3)
+    assert span.high == (np.where(w > 0, 5 * w, -3 * w).sum(0) + b).max()
+    assert span.low == (np.where(w > 0, -3 * w, 5 * w).sum(0) + b).min()
+
+
+def row(*values: float) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    return np.array(values).reshape(1, -1, 1, 1)
+
+
+def sums_then(
+    linear: Dense | Conv2D,
+    width: int,
+    kernel: int = 2,
+    strides: int = 1,
+    dilation: int = 1,
+    inputs: tuple[int, int] = (0, 1),
+) -> Span:
+    """The span of a layer that reads sums over windows of a row of pixels."""
+    window = Window(
+        height=1,
+        width=width,
+        channels=1,
+        kernel=(1, kernel),
+        strides=(1, strides),
+        dilation=(1, dilation),
+    )
+    count = window.output_size[1]
+    step: DenseStep | ConvStep
+    if isinstance(linear, Dense):
+        [taken, outputs], matrix = linear.weights.shape, linear.weights
+        step = DenseStep(source=1, rows=count // taken, inputs=taken, outputs=outputs)
+    else:
+        taps = linear.kernel.shape[1]
+        image = Window(height=1, width=count, channels=1, kernel=(1, taps), padding=linear.padding)
+        step, matrix = ConvStep(source=1, window=image, filters=1), linear.kernel.reshape(-1, 1)
+    pool = SumPoolStep(source=0, window=window)
+    output = OutputStep(source=2, shape=step.output_shape)
+    plan = Plan(steps=(InputStep(shape=(1, width, 1)), pool, step, output))
+    weights = {2: (matrix.astype(np.int64).view(np.uint64), np.zeros(1, np.uint64))}
+    [span] = interval_bounds(plan, weights, inputs).values()
+    return span
+
+
+def test_which_steps_are_taken_together_with_their_sums(monkeypatch: pytest.MonkeyPatch) -> None:
+    difference = Conv2D("d", ("x",), row(1, -1), np.zeros(1))
+    matrix = Dense("d", ("x",), np.array([[1.0], [-1.0]]), np.zeros(1))
+    for linear in (difference, matrix):
+        # (a + b) - (b + c) lies within ±1, though each sum lies within 0 and 2
+        assert sums_then(linear, 3) == Span(-1, 1)
+        # (a + b) - (c + d) does not
+        assert sums_then(linear, 4, strides=2) == Span(-2, 2)
+        # (a + c) - (b + d)
+        assert sums_then(linear, 4, dilation=2) == Span(-2, 2)
+        # (a + b + c) - (c + d + e)
+        assert sums_then(linear, 5, kernel=3, strides=2) == Span(-2, 2)
+    # (a + c) - (c + e): windows with gaps may overlap though they are not longer than their stride
+    assert sums_then(difference, 5, dilation=2, strides=2) == Span(-1, 1)
+    padded = Conv2D("d", ("x",), row(1, -1), np.zeros(1), padding=(0, 0, 0, 1))
+    assert sums_then(padded, 3) == Span(-2, 2)  # at the edge, where b + c is alone
+    assert sums_then(matrix, 5) == Span(-2, 2)  # two rows: not one matrix
+    monkeypatch.setattr(intervals, "MAX_FOLDED", 3)
+    assert sums_then(difference, 3) == sums_then(matrix, 3) == Span(-1, 1)
+    monkeypatch.setattr(intervals, "MAX_FOLDED", 2)
+    assert sums_then(difference, 3) == sums_then(matrix, 3) == Span(-2, 2)
+
+
+def test_sums_of_weights_are_exact_or_no_proof() -> None:
+    # Together with its sums the step has weights a, 0, -a; on the way the zero was a - a.
+    difference = Conv2D("d", ("x",), row(2.0**36, -(2.0**36)), np.zeros(1))
+    below, at = (1 << 14) - 1, 1 << 14
+    assert sums_then(difference, 3, inputs=(below, below)) == Span(0, 0)
+    assert sums_then(difference, 3, inputs=(at, at)) == Span(-(2.0**53), 2.0**53)
 
 
 def test_padding_is_zero_and_not_the_range() -> None:

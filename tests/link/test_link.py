@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Callable
 
 import pytest
 
@@ -137,7 +138,7 @@ def test_counters_agree_at_both_ends() -> None:
         for _ in range(3):
             await inbox.receive()
         assert (one.sent.messages, one.sent.payload_bytes) == (3, 32)
-        assert one.sent.wire_bytes == 3 * (4 + 16 + 16) + 32
+        assert one.sent.wire_bytes == (1 + 3) * (4 + 16 + 16) + 32
         assert two.received.messages == 3
         assert two.received.payload_bytes == 32
         assert two.received.wire_bytes == one.sent.wire_bytes
@@ -153,7 +154,7 @@ def flip(piece: bytes, position: int) -> bytes:
     return bytes(changed)
 
 
-PIECES = {
+PIECES: dict[str, Callable[[list[bytes]], list[bytes]]] = {
     "tampered length": lambda pieces: [flip(pieces[0], 3)],
     "tampered last flag": lambda pieces: [bytes([pieces[0][0] ^ 0x80]) + pieces[0][1:]],
     "tampered header": lambda pieces: [flip(pieces[0], 4)],
@@ -340,7 +341,7 @@ def test_a_busy_peer_needs_no_heartbeats() -> None:
         for step in range(40):
             one.post(1, 1, step, b"x")
             await clock.advance(0.5)
-        assert one.sent.wire_bytes == 40 * (36 + 1)
+        assert one.sent.wire_bytes == 36 + 40 * (36 + 1)
         assert two.alive
         await one.close()
         await two.wait_closed()
@@ -459,6 +460,19 @@ def test_an_error_in_the_handler_breaks_the_link(caplog: pytest.LogCaptureFixtur
     asyncio.run(run())
     assert "a bug" in caplog.text
     assert SECRET.decode() not in caplog.text
+
+
+def test_another_links_end_in_the_handler_is_no_end_of_this_one() -> None:
+    async def run() -> None:
+        _, one, two = await pair()
+        _, other, third = await pair()
+        await other.close()
+        two.start(lambda _: other.post(1, 1, 1))
+        one.post(1, 1, 1)
+        assert not isinstance(await broken(two), LinkEndedError)
+        await asyncio.gather(one.close(), third.close())
+
+    asyncio.run(run())
 
 
 def test_a_link_takes_one_handler_and_tells_it_of_the_end() -> None:

@@ -135,3 +135,38 @@ def test_queries_wait_for_nothing_when_the_parties_are_not_ready(tmp_path: Path)
                 await gateway.query(inputs())
 
     asyncio.run(main())
+
+
+def test_messages_of_an_older_epoch_do_not_count_in_the_next(tmp_path: Path) -> None:
+    """Bundle numbers begin anew in each epoch, and a link outlives an epoch."""
+
+    async def until(condition: Any) -> None:
+        async with asyncio.timeout(5):
+            while not condition():
+                await asyncio.sleep(0)
+
+    async def main() -> None:
+        async with triple(tmp_path) as parties:
+            gateway = await parties.gateway()
+            await gateway.push(PLAN, WEIGHTS)
+            await gateway.query(inputs())
+            peers = {p: node.peers for p, node in parties.nodes.items()}
+            first = peers[0].epoch
+            # Party 2 does not hear that party 1 has joined the second epoch; party 0 does, and
+            # asks for bundles that party 2 must keep for later.
+            parties.streams[1, 2].held = True
+            parties.streams[0, 2].cut()
+            await until(lambda: peers[0].epoch not in (None, first))
+            await until(lambda: peers[2]._early)
+            assert peers[2].epoch is None
+            second, link = peers[0].epoch, peers[2].links[0]
+            parties.streams[0, 1].cut()
+            await until(lambda: peers[0].epoch is None)
+            parties.streams[1, 2].release()
+            await parties.ready()
+            assert peers[0].epoch not in (first, second)
+            assert await gateway.query(inputs()) is not None
+            assert peers[2].links[0] is link
+            assert link.alive
+
+    asyncio.run(main())

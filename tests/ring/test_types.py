@@ -17,11 +17,6 @@ MODULES = (
     "libmpc.protocol.relu_kernels",
     "libmpc.protocol.relu_deal_kernels",
 )
-    "libmpc.ring.linear",
-    "libmpc.ring.transfer",
-    "libmpc.protocol.relu_kernels",
-    "libmpc.protocol.relu_deal_kernels",
-)
 
 
 def kernels() -> list[Any]:
