@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -59,21 +60,30 @@ for group in (demo, init, up, service, push, models, query, reference):
     group.register(app)
 
 
-def main() -> None:
-    """Run the command line and exit: 0 on success, 1 on an error, 2 on a wrong command line."""
-    warnings.showwarning = _show_warning
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 on success, 1 on an error, 2 on a wrong command line.
+
+    Args:
+        arguments: by default the process's own.
+    """
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        sys.exit(_run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
-        code = app(prog_name="libmpc", standalone_mode=False)
+        code = app(arguments, prog_name="libmpc", standalone_mode=False)
     except typer.Exit as ending:
-        code = ending.exit_code
+        return ending.exit_code
     except (typer.Abort, KeyboardInterrupt):
         _complain("stopped")
-        code = 130
+        return 130
     except BaseException as error:
         if not isinstance(error, Exception) or os.environ.get(DEBUG):
             raise
-        code = _explain(error)
-    sys.exit(code or 0)
+        return _explain(error)
+    return code or 0
 
 
 def _explain(error: Exception) -> int:

@@ -58,7 +58,8 @@ def run(count: int, directory: Path | None, say: Say) -> None:
     Raises:
         LibmpcError: something did not work, or an answer differs from the reference.
     """
-    images, labels = (array[:count] for array in data.digits())
+    images, labels = data.digits()
+    images, labels = images[:count], labels[:count]
     model = load_model(data.model_path(FILE), (0, 1))
     begin = time.monotonic()
     say("Starting three parties and a gateway, each as a process of its own ...")
@@ -145,4 +146,4 @@ def _show_views(image: NDArray[np.float32], recorder: Recorder, sent: Counts, sa
 
 
 def _text(count: Count) -> str:
-    return f"{count.messages:>2} messages, {count.size:>7,} bytes"
+    return f"{count.messages:>2} message(s), {count.size:>7,} bytes"

@@ -26,7 +26,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from libmpc.errors import ModelError
-from libmpc.graph.linear import DenseMap, LinearMap, fold, linear_map
+from libmpc.graph.linear import fold
+from libmpc.graph.maps import DenseMap, LinearMap, linear_map
 from libmpc.graph.nodes import (
     AveragePooling2D,
     Conv2D,

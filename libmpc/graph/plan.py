@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -269,7 +270,7 @@ class Plan(BaseModel):
             first = error.errors(include_input=False, include_url=False)[0]
             raise ModelError(f"not a valid plan: {first['msg']}") from None
 
-    @property
+    @cached_property
     def digest(self) -> bytes:
         """SHA-256 of the canonical encoding (32 bytes)."""
         return hashlib.sha256(self.to_json()).digest()

@@ -14,7 +14,7 @@ from functools import partial
 
 from libmpc.clock import Clock
 from libmpc.errors import LibmpcError
-from libmpc.link import ByteStream, Link, LinkSettings, LocalIdentity, Message, RemoteIdentity
+from libmpc.link import ByteStream, Link, LinkError, LinkSettings, LocalIdentity, Message, RemoteIdentity
 from libmpc.link import connect as open_link
 from libmpc.party.epoch import PARTIES, EpochReport, EpochTracker
 from libmpc.party.messages import Kind
@@ -133,15 +133,13 @@ class PeerLinks:
         if old is not None:
             self._spawn(old.close())  # the peer has lost it, or it would not have come back
         self._tracker.link_up(link.peer, link.transcript)
-        link.start(partial(self._take, link))
+        link.start(partial(self._take, link), on_end=partial(self._ended, link))
         self._told = None
         self._changed()
         link.post(Kind.CATALOG, 0, 0, self._greet())
         log.info("party %d is connected", link.peer)
-        self._spawn(self._watch(link))
 
-    async def _watch(self, link: Link) -> None:
-        await link.wait_closed()
+    def _ended(self, link: Link) -> None:
         if self.links.get(link.peer) is link:
             del self.links[link.peer]
             self._tracker.link_down(link.peer)
@@ -175,13 +173,20 @@ class PeerLinks:
         self._stop_epoch()
         if epoch is None:
             return
+        early, self._early = self._early, []
+        try:
+            self._begin(epoch, dict(self.links))
+        except LinkError:
+            return  # a link has died this moment, and with it the epoch
         log.info("epoch %s begins", epoch.hex()[:12])
         self._epoch = epoch
         self.epochs += 1
-        self._begin(epoch, dict(self.links))
-        early, self._early = self._early, []
         for peer, message in early:
-            self._receive(peer, message)
+            try:
+                self._receive(peer, message)
+            except LibmpcError as error:
+                log.warning("party %d: %s", peer, error)
+                self._spawn(self.links[peer].close())
 
     def _stop_epoch(self) -> None:
         if self._epoch is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastapi import Depends, FastAPI
-from starlette.types import ASGIApp
+from starlette.middleware import Middleware
 
 from libmpc._version import __version__
 from services.gateway.auth import require_token
@@ -19,7 +19,7 @@ relays them and cannot read them. Errors are `{"error": "..."}` on every route.
 """
 
 
-def make_api(gateway: Gateway) -> FastAPI:
+def make_app(gateway: Gateway) -> FastAPI:
     """The routes, with their OpenAPI document at ``/openapi.json``."""
     api = FastAPI(
         title="libmpc gateway",
@@ -36,14 +36,10 @@ def make_api(gateway: Gateway) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         exception_handlers=HANDLERS,
+        middleware=[Middleware(Guard)],
     )
     token = [Depends(require_token(gateway.settings.token_sha256))]
     api.include_router(health_routes(gateway))
     api.include_router(management_routes(gateway), dependencies=token)
     api.include_router(v2_routes(gateway), dependencies=token)
     return api
-
-
-def make_app(gateway: Gateway) -> ASGIApp:
-    """What the server serves."""
-    return Guard(make_api(gateway))

@@ -132,7 +132,7 @@ HANDLERS: dict[int | type[Exception], Callable[[Request, Exception], Any]] = {
 
 
 class Guard:
-    """The outermost layer: what nobody foresaw becomes a plain 500 and a line in the log."""
+    """Around all routes: what nobody foresaw becomes a plain 500 and an entry in the log."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

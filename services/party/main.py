@@ -20,6 +20,7 @@ from services.common.http1_server import Http1Server
 from services.common.http2_client import connect_stream
 from services.common.http2_server import Http2Server, LinkEndpoint
 from services.common.loop import run_loop
+from services.common.memory import keep_large_buffers
 from services.common.telemetry import setup_logging
 from services.party.app import make_app
 from services.party.metrics import make_registry
@@ -44,6 +45,7 @@ def run(config: Path, index: int | None = None) -> None:
             f"{config} is for party {settings.index}, not {index}; a party never changes its index"
         )
     setup_logging(f"party{settings.index}", level=settings.log_level, as_json=settings.log_json)
+    keep_large_buffers()
     run_loop(_serve(settings))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import shutil
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -181,9 +182,10 @@ def test_a_deployment_file_of_another_deployment(
 
 
 def test_nobody_listens(fake: FakeDeployment, port: int) -> None:
-    free = port  # taken: find another by binding and letting go
-    with http.server.HTTPServer(("127.0.0.1", 0), _Handler) as server:
-        free = server.server_address[1]  # type: ignore[assignment]
+    with socket.socket() as taken:  # bound and let go, so free
+        taken.bind(("127.0.0.1", 0))
+        free = taken.getsockname()[1]
+    assert free != port
     copy = Path(shutil.copytree(fake.directory, fake.directory.parent / "copy"))
     move_all(copy, LocalPorts((1, 2, 3), (4, 5, 6), free))
     with (

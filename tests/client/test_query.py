@@ -13,7 +13,8 @@ import pytest
 from libmpc.client import Client
 from libmpc.client.softmax import softmax
 from libmpc.errors import InputError, ModelNotFoundError
-from libmpc.graph.model import Model
+from libmpc.graph.model import Model, build_model
+from libmpc.graph.nodes import Dense, Graph, Input, Relu
 from libmpc.graph.ranges import RangeWarning
 from libmpc.wire.fields import MAX_BATCH
 from tests.client import fake as fakes
@@ -126,15 +127,15 @@ def test_description_and_list(client: Client, fake: FakeDeployment) -> None:
 def test_a_calibrated_model_warns_once(fake: FakeDeployment, client: Client) -> None:
     weights = np.array([[1.0, -1.0], [-1.0, 1.0]]) * 30000
     layers = (
-        fakes.Input("x", (), (1,)),
-        fakes.Dense("spread", ("x",), np.ones((1, 2)), np.zeros(2)),
-        fakes.Relu("r", ("spread",)),
-        fakes.Dense("minus", ("r",), weights, np.zeros(2)),
-        fakes.Relu("s", ("minus",)),
-        fakes.Dense("last", ("s",), np.ones((2, 2)), np.zeros(2)),
+        Input("x", (), (1,)),
+        Dense("spread", ("x",), np.ones((1, 2)), np.zeros(2)),
+        Relu("r", ("spread",)),
+        Dense("minus", ("r",), weights, np.zeros(2)),
+        Relu("s", ("minus",)),
+        Dense("last", ("s",), np.ones((2, 2)), np.zeros(2)),
     )
     with pytest.warns(RangeWarning):
-        model = fakes.build_model(fakes.Graph(layers), (0, 2))
+        model = build_model(Graph(layers), (0, 2))
     fake.publish(model, "doubtful")
     x = np.array([[1.5]])
     with pytest.warns(RangeWarning, match="'doubtful' is calibrated"):

@@ -129,7 +129,7 @@ def test_a_retry_is_a_new_sealing(client: Client, fake: FakeDeployment) -> None:
         if len(bodies) < 3:
             raise httpx.ReadError("reset")
 
-    fake.before.append(lose_answer)  # type: ignore[arg-type]
+    fake.before.append(lose_answer)
     client.query("tiny", images())
     assert len(bodies) == 3
     numbers, seeds = fake.numbers[:3], fake.seeds[:3]
@@ -235,7 +235,7 @@ def test_a_frozen_gateway_costs_the_timeout_once(connect: Connect, fake: FakeDep
             fake.clock.passed += seen[-1]
             raise httpx.ReadTimeout("frozen")
 
-    fake.before.append(freeze)  # type: ignore[arg-type]
+    fake.before.append(freeze)
     with pytest.raises(UnavailableError, match=r"no answer .* within 7 s"):
         connect(timeout=7).query("tiny", images())
     assert seen == [7.0]

@@ -65,6 +65,8 @@ class Rig:
     async def linked(self) -> None:
         for link in self.gateway.links:
             await link.wait_up()
+        while not all(party.links for party in self.parties):
+            await asyncio.sleep(0)
 
     async def infer(self, name: str = "digits", **kwargs: Any) -> httpx.Response:
         content, headers = binary_request(**kwargs)

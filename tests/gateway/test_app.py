@@ -11,7 +11,7 @@ import pytest
 from fastapi.routing import APIRoute
 
 from services.gateway import inference
-from services.gateway.app import make_api
+from services.gateway.app import make_app
 from services.gateway.settings import GatewaySettings
 from tests.gateway.rig import SHARES, TOKEN, rig, run, settings
 from tests.link.support import DEPLOYMENT
@@ -54,7 +54,7 @@ def test_every_route_is_in_the_list_above() -> None:
     async def work() -> None:
         async with rig() as r:
             known = {(method, path.replace("digits", "{name}")) for method, path in ROUTES}
-            document = make_api(r.gateway).openapi()
+            document = make_app(r.gateway).openapi()
             found = {
                 (method.upper(), path)
                 for path, methods in document["paths"].items()
@@ -131,6 +131,7 @@ def test_bodies_and_tokens_are_never_logged(caplog: pytest.LogCaptureFixture) ->
             assert (await r.infer()).status_code == 200
             await r.client.post("/v2/models/digits/infer", content=b"garbage in a body")
             await r.lose(0)
+            await r.clock.advance(1)
             await r.infer()
 
     run(work())
@@ -142,7 +143,7 @@ def test_bodies_and_tokens_are_never_logged(caplog: pytest.LogCaptureFixture) ->
 def test_the_openapi_document_says_what_every_route_does() -> None:
     async def work() -> None:
         async with rig() as r:
-            api = make_api(r.gateway)
+            api = make_app(r.gateway)
             for route in api.routes:
                 if isinstance(route, APIRoute):
                     assert route.summary, route.path

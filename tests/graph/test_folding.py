@@ -14,6 +14,7 @@ from libmpc.graph.plan import ConvStep, DenseStep, SumPoolStep, Window
 from libmpc.graph.reference import run_reference
 from tests.graph import naive
 from tests.graph.naive import Sketch
+from tests.graph.random_networks import networks
 
 
 def ops(folded: Folded) -> str:
@@ -151,7 +152,7 @@ def test_a_matrix_reads_sums_unless_pixels_are_fewer(
 
     # A dense layer on all pixels, and a padded convolution, which has to become a matrix.
     dense = check(sketch().flatten().dense(2).dense(3))
-    conv = check(sketch().conv(2, padding=(1, 0, 0, 0)).pool((2, 1)))
+    conv = check(sketch().conv(2, (2, 2), padding=(1, 0, 0, 0)).pool((2, 1)))
     pooled = takes == "sum_pool"
     for folded in (dense, conv):
         assert ops(folded) == ("input sum_pool dense output" if pooled else "input dense output")
@@ -175,7 +176,7 @@ def test_a_matrix_takes_in_all_sums_or_none() -> None:
 
 
 def test_sums_beyond_what_a_plan_may_have() -> None:
-    node = Conv2D("wide", ("x",), np.ones((1, 1, 1, 1)), np.zeros(1), (2**21, 1), (1, 1))
+    node = Conv2D("wide", ("input",), np.ones((1, 1, 1, 1)), np.zeros(1), (2**21, 1), (1, 1))
     tall = Sketch((1, 4, 1)).add(node)
     with pytest.raises(ModelError, match="layer 'layer2': the model is beyond"):
         fold_graph(tall.pool((1, 2)).graph)
@@ -287,41 +288,6 @@ def test_repr_has_no_weights() -> None:
     node.weights[...] = 0.734375
     for item in (sketch.graph, fold_graph(sketch.graph)):
         assert "0.73" not in repr(item) and "array" not in repr(item)
-
-
-@st.composite
-def networks(draw: st.DrawFn) -> Sketch:
-    """Chains whose folded weights are multiples of 2^-16, so that nothing is rounded but ReLU."""
-    image = draw(st.booleans())
-    sizes = st.integers(1, 9)
-    shape = (draw(sizes), draw(sizes), draw(st.integers(1, 2))) if image else (draw(sizes),)
-    sketch = Sketch(shape, draw(st.integers(0, 2**16)), bits=2)
-    budget = 16
-    small = st.integers(1, 3)
-    for _ in range(draw(st.integers(1, 6))):
-        rows, columns = (sketch.shape[0], sketch.shape[1]) if len(sketch.shape) == 3 else (0, 0)
-        kind = draw(st.sampled_from(["conv", "pool", "dense", "relu", "flatten", "identity"]))
-        if kind == "conv" and rows and budget >= 2:
-            kernel = (min(draw(small), rows), min(draw(small), columns))
-            pad = draw(st.tuples(*[st.integers(0, 1)] * 4))
-            strides = (draw(small), draw(small))
-            spread = (draw(small) if kernel[0] <= (rows + 2) // 3 else 1, 1)
-            sketch.conv(draw(st.integers(1, 3)), kernel, strides, spread, pad)
-            budget -= 2
-        elif kind == "pool" and rows >= 2 and columns >= 2 and budget >= 2:
-            sketch.pool((2, draw(st.integers(1, 2))), (draw(small), draw(small)))
-            budget -= 2
-        elif kind == "dense" and budget >= 2:
-            sketch.dense(draw(small))
-            budget -= 2
-        elif kind == "relu":
-            sketch.relu()
-            budget = 16
-        elif kind == "flatten":
-            sketch.flatten()
-        else:
-            sketch.identity()
-    return sketch
 
 
 @settings(max_examples=150, deadline=None)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from libmpc.graph import floats
-from libmpc.graph.linear import ConvMap, DenseMap, fold, linear_map
+from libmpc.graph.linear import fold
+from libmpc.graph.maps import ConvMap, DenseMap, linear_map
 from libmpc.graph.nodes import AveragePooling2D, Conv2D, Dense
 from libmpc.graph.plan import ConvStep, Window
 from libmpc.graph.sums import unpool, widen, widened

@@ -17,7 +17,7 @@ from libmpc.protocol import Cost
 from libmpc.runtime import Simulation, plan_cost
 from tests import naive
 from tests.graph.naive import Sketch
-from tests.graph.test_folding import networks
+from tests.graph.random_networks import networks
 
 
 @settings(max_examples=40, deadline=None)

@@ -161,7 +161,7 @@ def test_messages_of_an_older_epoch_do_not_count_in_the_next(tmp_path: Path) -> 
             assert peers[2].epoch is None
             second, link = peers[0].epoch, peers[2].links[0]
             parties.streams[0, 1].cut()
-            await until(lambda: peers[0].epoch is None)
+            await until(lambda: peers[2]._tracker._heard[0].epoch is None)
             parties.streams[1, 2].release()
             await parties.ready()
             assert peers[0].epoch not in (first, second)
