@@ -62,6 +62,11 @@ def test_a_client_needs_no_compiler_and_no_importer() -> None:
     assert not {m for m in modules if m.startswith(("libmpc.protocol", "libmpc.graph"))}
 
 
+def test_serving_needs_no_compiler_and_no_importer() -> None:
+    modules = imported_after("import libmpc; libmpc.Cluster; libmpc.ServedModel")
+    assert not modules & {"numba", "h5py"}
+
+
 def test_arrays_by_hand_need_no_compiler() -> None:
     code = "import libmpc; a, b = libmpc.split(libmpc.encode([1.5])); libmpc.reconstruct(a, b)"
     assert not imported_after(code) & {"numba", "h5py", "httpx", "pydantic"}

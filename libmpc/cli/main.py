@@ -68,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
+        warnings.simplefilter("always", UserWarning)  # such as: a range that is not proven
         sys.exit(_run(arguments))
 
 

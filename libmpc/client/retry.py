@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -53,8 +54,7 @@ class Attempts:
         monotonic: Callable[[], float],
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        if not timeout > 0:
-            raise ValueError("a timeout must be greater than 0 seconds")
+        check_timeout(timeout)
         self._policy = policy
         self._monotonic = monotonic
         self._jitter = jitter
@@ -90,6 +90,16 @@ class Attempts:
         if self._monotonic() + pause >= self._deadline:
             raise error
         return pause
+
+
+def check_timeout(seconds: float) -> None:
+    """Check a timeout.
+
+    Raises:
+        ValueError: it is not positive, or not finite.
+    """
+    if not (seconds > 0 and math.isfinite(seconds)):
+        raise ValueError("a timeout must be a number of seconds greater than 0")
 
 
 def is_passing(error: ServiceError) -> bool:

@@ -33,7 +33,7 @@ from libmpc.client.http import (
     check,
 )
 from libmpc.client.infer import decode_infer, encode_infer
-from libmpc.client.retry import Attempts, RetryPolicy
+from libmpc.client.retry import Attempts, RetryPolicy, check_timeout
 from libmpc.client.sealed import seal_query
 from libmpc.clock import Clock
 from libmpc.errors import (
@@ -65,9 +65,9 @@ class Session:
     def __init__(
         self, connection: Connection, policy: RetryPolicy, timeout: float, clock: Clock
     ) -> None:
-        if not timeout > 0:
-            raise ValueError("a timeout must be greater than 0 seconds")
+        check_timeout(timeout)
         self.connection = connection
+        self._id = connection.deployment.id
         self.clock = clock
         self._policy = policy
         self._timeout = timeout
@@ -93,7 +93,7 @@ class Session:
                 card, fresh = yield from self._card(name, attempts)
                 if shown is None or card.descriptor.model != shown.model:
                     shown, encoded = card.descriptor, _encode(card.descriptor, x)
-                sealed = seal_query(self.connection.deployment.id, card, encoded, self.clock.now())
+                sealed = seal_query(self._id, card, encoded, self.clock.now())
                 headers, parts = encode_infer(sealed, attempts.remaining)
                 path, limit = f"/v2/models/{name}/infer", 4 * sealed.reply_bytes + 65536
                 response = yield from self.once("POST", path, attempts, parts, headers, limit)
@@ -151,10 +151,11 @@ class Session:
     def call(
         self, method: str, path: str, attempts: Attempts, parts: tuple[bytes, ...] = ()
     ) -> Operation[Response]:
-        """One request that may be repeated as it is, with retries."""
+        """One request that may be repeated as it is, with retries; what it sends is JSON."""
+        headers = {"Content-Type": "application/json"} if parts else None
         while True:
             try:
-                return (yield from self.once(method, path, attempts, parts))
+                return (yield from self.once(method, path, attempts, parts, headers))
             except ConflictError:
                 raise  # the same bytes would be refused again
             except ServiceError as error:

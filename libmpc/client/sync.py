@@ -173,7 +173,8 @@ class Client:
             AuthenticationError: the gateway does not accept the token.
             IntegrityError: an answer could not be verified; there is no result.
             ConfigError: the deployment file does not belong to this gateway.
-            ServiceError: any other refusal; the base of the five above but ``InputError``.
+            ServiceError: anything else that the deployment refuses. All errors from
+                ``ModelNotFoundError`` to ``IntegrityError`` above are of this class as well.
         """
         logits = self._runner.run(self._session.query(name, x))
         return to_probabilities(logits) if softmax else logits

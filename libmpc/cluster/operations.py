@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import secrets
 import threading
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from libmpc.client.http import Operation, Pause
 from libmpc.client.retry import Attempts
 from libmpc.client.session import Session, check_model_name
-from libmpc.cluster.push import Policy, Push, make_push, seal_push
+from libmpc.cluster.policy import Policy
 from libmpc.errors import (
     ConfigError,
     ConflictError,
@@ -17,11 +17,14 @@ from libmpc.errors import (
     ServiceError,
     UnavailableError,
 )
-from libmpc.graph.model import Model
 from libmpc.identity.signing import SigningKey
 from libmpc.wire.command import Command
 from libmpc.wire.lifetime import to_millis
 from libmpc.wire.signed import Signed
+
+if TYPE_CHECKING:
+    from libmpc.cluster.push import Push
+    from libmpc.graph.model import Model
 
 Action = Literal["serve", "stop", "delete"]
 COMMAND_LIFETIME_MS = 10 * 60_000
@@ -44,6 +47,9 @@ class OwnerSession:
         The same signed manifest is sent, sealed anew, until the push has succeeded or failed for
         good, so that a lost answer cannot store the model twice.
         """
+        # Serving and stopping need neither importers nor a compiler, so they do not load them.
+        from libmpc.cluster.push import make_push, seal_push
+
         session, owner = self._session, self._owner()
         check_model_name(name)
         attempts = session.attempts(timeout)

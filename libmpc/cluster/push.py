@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
+from libmpc.cluster.policy import Policy
 from libmpc.errors import IntegrityError, ModelError
 from libmpc.graph.model import Model
 from libmpc.identity.signing import SigningKey
@@ -39,21 +40,6 @@ class Push:
     model: str
     manifest: Signed = field(repr=False)
     shares: WeightShares = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Policy:
-    """How a pushed model begins.
-
-    Attributes:
-        serve: answer as soon as it is stored.
-        num_requests: how many requests, where it is served; ``None`` for no limit.
-        replace: digest (hex) of the model whose name it takes over.
-    """
-
-    serve: bool = False
-    num_requests: int | None = None
-    replace: str | None = None
 
 
 def make_push(

@@ -13,9 +13,8 @@ from libmpc.client.retry import RetryPolicy
 from libmpc.client.session import Session
 from libmpc.client.sync import Runner
 from libmpc.cluster.operations import Action, OwnerSession
-from libmpc.cluster.push import Policy
+from libmpc.cluster.policy import Policy
 from libmpc.errors import ConfigError, InputError, ModelError
-from libmpc.graph.model import Model
 
 if TYPE_CHECKING:
     import httpx
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from libmpc.client.card import ModelSummary
     from libmpc.client.shell import Progress
     from libmpc.client.sync import PausingClock
+    from libmpc.graph.model import Model
     from libmpc.wire.descriptor import Descriptor
 
 PUSH_SECONDS = 900.0
@@ -108,6 +108,8 @@ class Cluster:
             ConfigError: there is no owner's key.
             ServiceError: the deployment refused or did not answer.
         """
+        from libmpc.graph.model import Model
+
         if not isinstance(model, Model):
             raise ModelError(
                 f"share takes a model, not {type(model).__name__}: load it first, with "

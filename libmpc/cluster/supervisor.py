@@ -12,7 +12,7 @@ from libmpc.errors import ServiceError
 
 STOP_SECONDS = 3.5
 MAX_ERRORS = 5
-_POLL_SECONDS = 0.1
+_POLL_SECONDS = 0.2
 _TAIL_LINES = 15
 
 

@@ -32,12 +32,15 @@ def fold(first: LinearMap, node: Conv2D | Dense | AveragePooling2D, shape: Shape
        convolution's strides as dilation, and with its padding, so that zeros are summed as well.
        The kernel, its dilation and the bias stay; there is no padding any more; the strides
        multiply; the divisor is multiplied by the window's size. A window of 1x1 only multiplies
-       the strides. (One kernel for both would have more taps for as many outputs: k taps with
-       dilation d become (k - 1)·d + 1 + (p - 1)·s.)
+       the strides. (One kernel for both would never need fewer multiplications: for as many
+       outputs, k taps with dilation d, stride s and a window of p, along either axis, would
+       become (k - 1)·d + 1 + (p - 1)·s taps.)
     2. Convolution, then one without padding (a dense layer on every pixel is one, 1x1): for each
        place of the second kernel in row-major order, then each channel between them in order,
-       the first kernel (shifted as above) times the second's row is added. Biases times the
-       second kernel are added up in the same order; its own bias comes last.
+       the first kernel, with its dilation written out as zeros, and shifted by that place times
+       its strides times the second's dilation, times the second's row is added. The strides
+       multiply. Biases times the second kernel are added up in the same order; its own bias comes
+       last.
     3. Convolution, then dense on all pixels: for each place of the kernel in row-major order,
        then each channel between, products are added to the matrix at the pixels that this place
        reads. Biases: in the order of the values between; the second's own comes last.
@@ -47,10 +50,11 @@ def fold(first: LinearMap, node: Conv2D | Dense | AveragePooling2D, shape: Shape
        to each of its rows and to its bias: places of the kernel or window in row-major order,
        then channels. A mean divides the bias at once, the matrix at the end like all.
 
-    Where 3 or 5 makes a convolution of sums a matrix, and there are more sums (of the last window)
-    than values that the first window sums, the matrix reads these values instead: window by window
-    from the last to the first, for each place of the window in row-major order, the matrix on the
-    sums is added to the rows of the values that this place sees.
+    The first map's sums stay before it in 2 to 5, with one exception: where 3 or 5 makes it a
+    matrix, and there are more sums (of the last window) than values that the first window reads,
+    as padding can cause, the matrix reads these values instead. Window by window, from the last to
+    the first, and for each place of the window in row-major order, the matrix on the sums is added
+    to the rows of the values that this place sees.
 
     Raises:
         ModelError: the result would have more than 2^25 weights.

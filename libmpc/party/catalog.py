@@ -28,7 +28,7 @@ from libmpc.errors import (
 from libmpc.graph.plan import Plan
 from libmpc.identity.signing import SigningKey, verify
 from libmpc.party.messages import Commit
-from libmpc.party.store import Record, Store
+from libmpc.party.store import Period, Record, Store
 from libmpc.protocol import DealerWeights, EvaluatorWeights
 from libmpc.wire.command import Command
 from libmpc.wire.errors import WireError
@@ -197,10 +197,11 @@ class Catalog:
         )
         self._put(replace(entry, record=changed))
 
-    def counted(self, served: Mapping[str, int]) -> None:
+    def counted(self, served: Mapping[Period, int]) -> None:
         """Note requests that the store has counted durably. Does not block."""
-        for model, number in served.items():
-            if (entry := self.entries.get(model)) is not None:
+        for period, number in served.items():
+            entry = self.entries.get(period[0])
+            if entry is not None and entry.record.period == period:
                 record = replace(entry.record, served=entry.record.served + number)
                 self._put(replace(entry, record=record))
 

@@ -165,6 +165,10 @@ class QueryDesk:
         """Let a complete query's reply leave."""
         self._spawn(self._releaser.release(query))
 
+    async def close(self) -> None:
+        """Store the counts that are not stored yet."""
+        await self._releaser.close()
+
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)

@@ -7,6 +7,7 @@ begins and closed when it ends; nothing of it survives into the next.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Executor
@@ -167,14 +168,13 @@ class Evaluator:
         # SECURITY: bundle numbers begin anew in the next epoch, on the same link; nothing of this
         # one may be sent into it.
         if self._closed:
-            raise RunAborted()
+            raise RunAborted
         await self._peer(kind, bundle, step, payload)
 
     async def _tell_end(self, bundle: int, refused: Sequence[str] = ()) -> None:
-        try:
+        # Where the link is down, the peer ends the run by itself.
+        with contextlib.suppress(LibmpcError):
             await self._send(Kind.ABORT, bundle, 0, RunAbort(refused=tuple(refused)).encode())
-        except LibmpcError:
-            pass  # the link is down, so the peer ends the run by itself
 
     def _fail(self, parts: Sequence[Part]) -> None:
         for part in parts:
@@ -210,4 +210,3 @@ class Evaluator:
         else:
             # SECURITY: its text could hold a value; only its kind is told.
             log.error("a run or a bundle failed: %s", type(error).__name__)
-

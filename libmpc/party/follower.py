@@ -101,7 +101,7 @@ class Follower(Evaluator):
         try:
             entry = self._catalog.entries.get(header.model)
             if entry is None or header.rung not in LADDER:
-                raise RunAborted()
+                raise RunAborted
             found = await asyncio.gather(*(self._part(s, header.model) for s in header.slices))
             parts = [p for p in found if p is not None]
             # SECURITY: taken before anything that depends on it is sent, and gone even if the run
@@ -109,9 +109,7 @@ class Follower(Evaluator):
             bundle = await self.pool.take_named(
                 header.bundle, (header.model, header.rung), self._take_timeout
             )
-            refused = [
-                s.query for s, p in zip(header.slices, found, strict=True) if p is None
-            ]
+            refused = [s.query for s, p in zip(header.slices, found, strict=True) if p is None]
             if refused:
                 await self._tell_end(header.bundle, refused)
                 return
@@ -140,8 +138,7 @@ class Follower(Evaluator):
     def _check(self, header: RunHeader, entry: Entry, parts: list[Part]) -> None:
         rows = [(p.query.number, row) for p in parts for row in range(p.start, p.stop)]
         if len(rows) > header.rung or len(set(rows)) != len(rows):
-            raise RunAborted()
+            raise RunAborted
         digest = run_digest(self._secrets.epoch, header.bundle, entry, header.rung, parts)
         if digest.hex() != header.digest:
-            raise RunAborted()
-
+            raise RunAborted

@@ -15,6 +15,7 @@ has the HTTP status in ``step``. The payloads::
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Coroutine
 from typing import Protocol
@@ -91,7 +92,7 @@ class GatewayPort:
             await self._link.send(Kind.RESPONSE, request, 200, body)
         except LinkError:
             return
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the gateway gets an answer
             refusal = refuse(error)
             self._respond(Kind.RESPONSE, request, refusal.status, refusal.encode())
 
@@ -131,16 +132,15 @@ class GatewayPort:
         status, body = 200, b""
         try:
             body = await reply
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - as above
             refusal = refuse(error)
             status, body = refusal.status, refusal.encode()
         self._respond(Kind.RESULT, request, status, bytes.fromhex(header.number), body)
 
     def _respond(self, kind: int, request: int, status: int, *body: bytes) -> None:
-        try:
+        # Where the gateway is gone, its client asks again.
+        with contextlib.suppress(LinkError):
             self._link.post(kind, request, status, *body)
-        except LinkError:
-            pass  # the gateway is gone; its client asks again
 
 
 def refuse(error: Exception) -> Refusal:

@@ -139,6 +139,7 @@ class PartyNode:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(self.peers.close(), *(link.close() for link in list(self._ports)))
+        await self.desk.close()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     async def accept(self, stream: ByteStream) -> None:

@@ -14,7 +14,15 @@ from functools import partial
 
 from libmpc.clock import Clock
 from libmpc.errors import LibmpcError
-from libmpc.link import ByteStream, Link, LinkError, LinkSettings, LocalIdentity, Message, RemoteIdentity
+from libmpc.link import (
+    ByteStream,
+    Link,
+    LinkError,
+    LinkSettings,
+    LocalIdentity,
+    Message,
+    RemoteIdentity,
+)
 from libmpc.link import connect as open_link
 from libmpc.party.epoch import PARTIES, EpochReport, EpochTracker
 from libmpc.party.messages import Kind
@@ -190,7 +198,9 @@ class PeerLinks:
 
     def _stop_epoch(self) -> None:
         if self._epoch is not None:
-            log.warning("epoch %s has ended: every bundle and run is dropped", self._epoch.hex()[:12])
+            log.warning(
+                "epoch %s has ended: every bundle and run is dropped", self._epoch.hex()[:12]
+            )
             self._epoch = None
             self._end()
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 
 from libmpc.errors import LibmpcError, UnavailableError
 from libmpc.party.catalog import Catalog
 from libmpc.party.queries import Admission, Query
 from libmpc.party.run import reply_digest
-from libmpc.party.store import Store
+from libmpc.party.store import Period, Store
 from libmpc.ring import pack
 from libmpc.sealing.seal import seal
 from libmpc.wire.envelope import ReplyPlaintext
 from libmpc.wire.headers import reply_info
+
+log = logging.getLogger(__name__)
+
+#: how long counts of models without a limit may wait, to share one flush to disk
+FLUSH_SECONDS = 0.5
 
 
 class Releaser:
@@ -41,48 +47,70 @@ class Releaser:
         self._store = store
         self._admission = admission
         self._lock = lock
-        self._uncounted: list[tuple[str, asyncio.Future[None]]] = []
+        self._soon: asyncio.Task[None] | None = None
+        self._limited: list[tuple[Period, asyncio.Future[None]]] = []
+        self._unlimited: Counter[Period] = Counter()
 
     async def release(self, query: Query) -> None:
         """Let a complete query's reply leave, or fail it."""
         try:
             await self._count(query)
-            info = reply_info(
-                self._deployment, query.entry.record.model, self._index, query.number
-            )
+            info = reply_info(self._deployment, query.entry.record.model, self._index, query.number)
             plain = ReplyPlaintext(reply_digest(query), pack(query.y)).encode()
             query.reply(seal(query.reply_key, info, plain))
         except LibmpcError as error:
             query.fail(error)
 
     async def _count(self, query: Query) -> None:
-        model = query.entry.record.model
-        entry = self._catalog.entries.get(model)
+        admitted = query.entry.record
+        entry = self._catalog.entries.get(admitted.model)
         if entry is None or not entry.record.serving:
             raise UnavailableError("the model was stopped", status=503, retry_after=5)
+        if entry.record.period != admitted.period:
+            raise UnavailableError("the model was served anew meanwhile", status=503, retry_after=0)
         if entry.record.num_requests is None:
+            # Counted for information only: that may wait for the next group.
+            self._unlimited[admitted.period] += 1
+            self._soon = self._soon or asyncio.ensure_future(self._flush_soon())
             return
         # SECURITY: durable before the reply leaves, so that no crash gives a request away; the
         # reservation ends in the same step in which the count shows.
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._uncounted.append((model, done))
-        async with self._lock:
-            group, self._uncounted = self._uncounted, []
-            if group:
-                await self._commit(group)
-        await done
+        self._limited.append((admitted.period, done))
         query.counted = True
+        await self.flush()
+        await done
 
-    async def _commit(self, group: list[tuple[str, asyncio.Future[None]]]) -> None:
-        """One transaction for all that wait: a flush to disk costs milliseconds."""
-        counts = Counter(model for model, _ in group)
-        try:
-            await asyncio.to_thread(self._store.add_served, counts)
-        except Exception:
-            for _, done in group:
-                done.set_exception(UnavailableError("a count could not be stored", status=503))
-            return
-        self._catalog.counted(counts)
-        for model, done in group:
-            self._admission.leave(model)
-            done.set_result(None)
+    async def flush(self) -> None:
+        """Make all counts durable, in one transaction: a flush to disk costs milliseconds."""
+        async with self._lock:
+            group, self._limited = self._limited, []
+            counts, self._unlimited = self._unlimited, Counter()
+            counts.update(period for period, _ in group)
+            if not counts:
+                return
+            error: Exception | None = None
+            try:
+                await asyncio.to_thread(self._store.add_served, counts)
+            except Exception as failure:  # noqa: BLE001 - whatever it was, nothing was counted
+                log.error("requests could not be counted: %s", type(failure).__name__)
+                error = UnavailableError("a count could not be stored", status=503)
+            else:
+                self._catalog.counted(counts)
+            for (model, _), done in group:
+                self._admission.leave(model)
+                if error is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(error)
+
+    async def _flush_soon(self) -> None:
+        await asyncio.sleep(FLUSH_SECONDS)
+        self._soon = None
+        await self.flush()
+
+    async def close(self) -> None:
+        """Store what is not stored yet."""
+        if self._soon is not None:
+            self._soon.cancel()
+        await self.flush()

@@ -102,9 +102,7 @@ def stack(parts: Sequence[Part], rung: int) -> NDArray[np.uint64]:
     return x
 
 
-def run_digest(
-    epoch: bytes, bundle: int, entry: Entry, rung: int, parts: Sequence[Part]
-) -> bytes:
+def run_digest(epoch: bytes, bundle: int, entry: Entry, rung: int, parts: Sequence[Part]) -> bytes:
     """What both evaluators and the client must agree on about a run (32 bytes)."""
     # SECURITY: the tags, which each client put into both its envelopes, bind the two halves of
     # every query together; a gateway that mixes halves cannot make the digests equal.
@@ -158,7 +156,7 @@ class Run:
         """One round: send our masked values and wait for the peer's of the same tag."""
         # SECURITY: sending a step twice under the same masks gives one evaluator the weights.
         if tag in self._sent:
-            raise RunAborted()
+            raise RunAborted
         self._sent.add(tag)
         await self.send(self.bundle, tag, payload)
         try:
@@ -166,11 +164,11 @@ class Run:
                 if self._agreed is not None:
                     # SECURITY: on a mismatch nothing more is sent.
                     if await self._agreed != self.header.digest:
-                        raise RunAborted()
+                        raise RunAborted
                     self._agreed = None
                 return await self._frame(tag)
         except TimeoutError:
-            raise RunAborted() from None
+            raise RunAborted from None
 
     def receive(self, step: int, payload: bytes) -> None:
         """A frame of the peer. A second one for the same step ends the run."""

@@ -56,11 +56,14 @@ class Record:
     command: bytes | None = field(default=None, repr=False)  # the last signed command, JSON
     command_ms: int = 0
 
+    @property
+    def period(self) -> Period:
+        """What its count belongs to."""
+        return self.model, self.command_ms
 
-_COLUMNS = (
-    "model, name, state, manifest, signature, expires_ms, serving, num_requests, served, "
-    "certificate, command, command_ms"
-)
+
+#: a model (digest, hex) since its owner's last command (``command_ms``): what a limit is for
+Period = tuple[str, int]
 
 
 class Store:
@@ -118,9 +121,9 @@ class Store:
     def records(self) -> list[Record]:
         """Every model, stored or only prepared."""
         with self._lock:
-            rows = self._db.execute(f"SELECT {_COLUMNS} FROM models ORDER BY name").fetchall()
-        names = _COLUMNS.split(", ")
-        found = [dict(zip(names, row, strict=True)) for row in rows]
+            cursor = self._db.execute("SELECT * FROM models ORDER BY name")
+            names = [column[0] for column in cursor.description]
+            found = [dict(zip(names, row, strict=True)) for row in cursor]
         return [Record(**{**row, "serving": bool(row["serving"])}) for row in found]
 
     def tombstones(self) -> dict[str, bytes]:
@@ -183,12 +186,15 @@ class Store:
                 (serving, num_requests, command, command_ms, serving, model),
             )
 
-    def add_served(self, counts: Mapping[str, int]) -> None:
-        """Add to the counts of requests served, for several models at once."""
+    def add_served(self, counts: Mapping[Period, int]) -> None:
+        """Add to the counts of requests served, for several models at once.
+
+        A count of a period that has ended since changes nothing.
+        """
         with self._transaction() as db:
             db.executemany(
-                "UPDATE models SET served = served + ? WHERE model = ?",
-                [(count, model) for model, count in counts.items()],
+                "UPDATE models SET served = served + ? WHERE model = ? AND command_ms = ?",
+                [(count, *period) for period, count in counts.items()],
             )
 
     def delete(self, model: str, command: bytes) -> None:
@@ -237,4 +243,3 @@ class Store:
         for file in self._shares.iterdir():
             if file.suffix != ".share" or file.stem not in known:
                 file.unlink()
-

@@ -45,9 +45,7 @@ def report(catalog: Catalog) -> CatalogReport:
             ModelReport(
                 model=model,
                 certificate=entry.certificate,
-                command=(
-                    Signed.parse(entry.record.command) if entry.record.command else None
-                ),
+                command=(Signed.parse(entry.record.command) if entry.record.command else None),
             )
             for model, entry in catalog.entries.items()
         ),

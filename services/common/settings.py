@@ -1,4 +1,4 @@
-"""Settings of a service: a YAML file that ``libmpc init`` writes, over which the environment wins."""
+"""Settings of a service: a YAML file that ``libmpc init`` writes; the environment wins over it."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class ServiceSettings(BaseSettings):
         return Deployment.from_file(self.deployment)
 
     def tls(self, deployment: Deployment) -> TlsFiles:
-        """This service's TLS files; the deployment's authorities are written where TLS wants them."""
+        """This service's TLS files; writes the deployment's authorities where TLS wants them."""
         self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         ca = self.data / "authorities.pem"
         write_public(ca, deployment.tls_ca.encode())

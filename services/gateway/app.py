@@ -10,7 +10,7 @@ from services.gateway.auth import require_token
 from services.gateway.errors import HANDLERS, Guard
 from services.gateway.gateway import Gateway
 from services.gateway.management import management_routes
-from services.gateway.v2 import health_routes, v2_routes
+from services.gateway.v2 import health_routes, inference_route, v2_routes
 
 DESCRIPTION = """\
 Private neural-network inference by three compute parties, in the terms of the Open Inference
@@ -42,4 +42,5 @@ def make_app(gateway: Gateway) -> FastAPI:
     api.include_router(health_routes(gateway))
     api.include_router(management_routes(gateway), dependencies=token)
     api.include_router(v2_routes(gateway), dependencies=token)
+    api.router.routes.insert(0, inference_route(gateway))
     return api

@@ -25,6 +25,7 @@ class PendingQuery:
         left: called once when the query needs nothing more, for whatever reason.
 
     Attributes:
+        encoded: the header as JSON.
         answer: both sealed replies, or a ServiceError.
         since: when it was taken.
         deadline: when it fails.
@@ -44,6 +45,7 @@ class PendingQuery:
     ) -> None:
         self.header = header
         self.envelopes = envelopes
+        self.encoded = header.model_dump_json().encode()
         self.size = sum(map(len, envelopes))
         self.since = timers.now()
         self.deadline = self.since + timeout

@@ -1,4 +1,4 @@
-"""The party's HTTP/2 application: one route that carries every link, and a short self-description."""
+"""The party's HTTP/2 application: one route that carries every link, and a self-description."""
 
 from __future__ import annotations
 

@@ -19,12 +19,13 @@ ROOT = Path(__file__).parents[2]
 MODEL = data.model_path("short-conv-mnist.h5")
 
 
-@pytest.fixture
-def deployment(tmp_path: Path) -> Path:
-    """A deployment that does not run: nothing can listen on port 1 of this address."""
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A deployment that does not run: nothing listens on port 1 of this address."""
+    directory = tmp_path_factory.mktemp("deployment") / "run"
     ports = LocalPorts(parties=(2, 3, 4), health=(5, 6, 7), gateway=1)
-    make_all(tmp_path / "run", ports, host="127.77.0.1")
-    return tmp_path / "run" / "deployment.yaml"
+    make_all(directory, ports, host="127.77.0.1")
+    return directory / "deployment.yaml"
 
 
 @pytest.fixture
@@ -93,8 +94,12 @@ def test_a_deployment_file_that_is_none(cli: Cli) -> None:
 
 
 def test_credentials_that_others_can_read(cli: Cli, deployment: Path) -> None:
-    (deployment.parent / "credentials.yaml").chmod(0o644)
-    assert "chmod 600" in cli("models", "--deployment", deployment).error()
+    credentials = deployment.parent / "credentials.yaml"
+    credentials.chmod(0o644)
+    try:
+        assert "chmod 600" in cli("models", "--deployment", deployment).error()
+    finally:
+        credentials.chmod(0o600)
 
 
 def test_arrays_are_read_before_anything_is_sent(

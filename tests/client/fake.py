@@ -17,7 +17,8 @@ from typing import Any
 import httpx
 import numpy as np
 
-from libmpc.cluster.push import Policy, make_push
+from libmpc.cluster.policy import Policy
+from libmpc.cluster.push import make_push
 from libmpc.credentials import Credential
 from libmpc.deployment import Deployment
 from libmpc.deployment_local import LocalPorts, is_made, make_all

@@ -253,7 +253,7 @@ def test_a_gateway_that_trickles(connect: Connect, fake: FakeDeployment) -> None
         connect(timeout=7).query("tiny", images())
 
 
-@pytest.mark.parametrize("timeout", [0, -1, float("nan")])
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf")])
 def test_timeouts_that_make_no_sense(connect: Connect, timeout: float) -> None:
     with pytest.raises(ValueError, match="timeout"):
         connect(timeout=timeout)

@@ -89,7 +89,7 @@ class FakeParty:
     async def lose(self) -> None:
         """All links break, without notice."""
         for link in list(self.links):
-            await link._stream.close()  # noqa: SLF001
+            await link._stream.close()
 
     def release(self) -> None:
         """Answer the batches that were held."""

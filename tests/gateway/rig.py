@@ -7,7 +7,7 @@ import base64
 import contextlib
 import itertools
 import json
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,12 @@ def run(work: Coroutine[Any, Any, None]) -> None:
     asyncio.run(bounded())
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Let other tasks run until something is so."""
+    while not condition():  # noqa: ASYNC110, what it looks at has no events
+        await asyncio.sleep(0)
+
+
 def settings(**changes: object) -> GatewaySettings:
     values: dict[str, object] = {
         "deployment": Path("deployment.yaml"),
@@ -65,8 +71,7 @@ class Rig:
     async def linked(self) -> None:
         for link in self.gateway.links:
             await link.wait_up()
-        while not all(party.links for party in self.parties):
-            await asyncio.sleep(0)
+        await until(lambda: all(party.links for party in self.parties))
 
     async def infer(self, name: str = "digits", **kwargs: Any) -> httpx.Response:
         content, headers = binary_request(**kwargs)
@@ -81,8 +86,7 @@ class Rig:
         link = self.gateway.links[party]
         self.parties[party].down = True
         await self.parties[party].lose()
-        while link.up:
-            await asyncio.sleep(0)
+        await until(lambda: not link.up)
 
 
 @contextlib.asynccontextmanager

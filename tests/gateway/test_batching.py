@@ -283,5 +283,3 @@ def test_stopping_ends_as_soon_as_nothing_is_left() -> None:
             assert await answered(tasks) == [200] * 3
 
     run(work())
-
-

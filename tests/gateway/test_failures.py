@@ -209,14 +209,14 @@ def test_links_are_tried_for_ever_and_ever_more_slowly() -> None:
         async with rig() as r:
             await r.lose(1)
             tries = 0
-            opening = r.gateway.links[1]._dial  # noqa: SLF001
+            opening = r.gateway.links[1]._dial
 
             async def counted() -> object:
                 nonlocal tries
                 tries += 1
                 return await opening()
 
-            r.gateway.links[1]._dial = counted  # type: ignore[assignment]  # noqa: SLF001
+            r.gateway.links[1]._dial = counted  # type: ignore[assignment]
             await r.clock.advance(2.9)
             assert 5 <= tries <= 12
             tries = 0

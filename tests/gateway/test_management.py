@@ -14,8 +14,8 @@ from libmpc.party.messages import Commit, Kind, Refusal
 from libmpc.wire.command import Command
 from libmpc.wire.headers import PushHeader
 from libmpc.wire.signed import Signed
-from tests.gateway.fakes import MODEL, signed, state
-from tests.gateway.rig import Rig, rig, run
+from tests.gateway.fakes import MODEL, FakeParty, signed, state
+from tests.gateway.rig import Rig, rig, run, until
 from tests.link.support import DEPLOYMENT
 from tests.manual_clock import settle
 
@@ -34,6 +34,11 @@ PUSH = long(HEADER.encode()) + b"".join(map(long, ENVELOPES))
 
 async def push(r: Rig, body: bytes = PUSH, name: str = "fresh") -> httpx.Response:
     return await r.client.put(f"/v2/models/{name}", content=body)
+
+
+def stored(party: FakeParty) -> bool:
+    """Whether a party has answered PREPARE, and the push's own link is gone."""
+    return bool(party.payloads(Kind.PREPARE)) and len(party.links) == 1
 
 
 def command(action: str = "stop", **changes: object) -> bytes:
@@ -139,6 +144,7 @@ def test_a_party_that_does_not_answer_a_push() -> None:
             r.parties[2].frozen = True
             pushing = asyncio.ensure_future(push(r))
             await r.parties[2].wait_for(Kind.PREPARE)
+            await until(lambda: all(stored(party) for party in r.parties[:2]))
             r.timers.advance(60)
             response = await pushing
             assert response.status_code == 503
@@ -169,8 +175,7 @@ def test_a_refusal_stops_the_upload() -> None:
                 nonlocal sent
                 start = 4 + len(HEADER.encode()) + 4 + len(ENVELOPES[0])
                 yield PUSH[:start]
-                while not (r.parties[0].payloads(Kind.PREPARE) and len(r.parties[0].links) == 1):
-                    await asyncio.sleep(0)
+                await until(lambda: stored(r.parties[0]))
                 for place in range(start, len(PUSH), 1000):
                     sent += 1
                     yield PUSH[place : place + 1000]
@@ -227,7 +232,7 @@ def test_a_receipt_for_something_else_is_no_receipt() -> None:
     async def work() -> None:
         async with rig() as r:
             other = HEADER.model_copy(update={"model": "66" * 32})
-            r.parties[1]._answer = lambda kind, payload: signed(  # type: ignore[method-assign]  # noqa: SLF001
+            r.parties[1]._answer = lambda kind, payload: signed(  # type: ignore[method-assign]
                 json.dumps(
                     {
                         "version": 1,

@@ -55,7 +55,7 @@ def test_a_changed_binary_body_is_parsed_or_refused(data: st.DataObject) -> None
     try:
         parse(bytes(changed), headers[BINARY])
     except (ServiceError, WireError) as error:
-        assert getattr(error, "status", 400) == 400  # noqa: PT017
+        assert getattr(error, "status", 400) == 400
 
 
 @given(st.integers(0, 2000))
@@ -93,7 +93,7 @@ def test_any_json_in_any_place(value: object, field: str) -> None:
     try:
         request = parse(json.dumps(document).encode(), None)
     except (ServiceError, WireError) as error:
-        assert getattr(error, "status", 400) == 400  # noqa: PT017
+        assert getattr(error, "status", 400) == 400
     else:
         assert field in ("id", "outputs")
         assert request.header == QUERY

@@ -14,7 +14,7 @@ import pytest
 from libmpc.party import keys
 from libmpc.prg import Stream
 from tests.party.test_queries import PLAN, WEIGHTS, inputs, statuses
-from tests.party.triple import Refused, expected, triple
+from tests.party.triple import Refused, expected, triple, until
 
 
 class Recorder:
@@ -125,9 +125,7 @@ def test_queries_wait_for_nothing_when_the_parties_are_not_ready(tmp_path: Path)
             await gateway.push(PLAN, WEIGHTS)
             query = await gateway.seal_query(inputs())
             await parties.stop(2)
-            async with asyncio.timeout(5):
-                while parties.nodes[0].peers.epoch or parties.nodes[1].peers.epoch:
-                    await asyncio.sleep(0.01)
+            await until(lambda: not any(n.peers.epoch for n in parties.nodes.values()), 5)
             (answer,) = await gateway.send([query])
             assert await statuses(answer) == [503, 503]
             assert "party 2" in (await gateway.status(0)).reason
@@ -139,11 +137,6 @@ def test_queries_wait_for_nothing_when_the_parties_are_not_ready(tmp_path: Path)
 
 def test_messages_of_an_older_epoch_do_not_count_in_the_next(tmp_path: Path) -> None:
     """Bundle numbers begin anew in each epoch, and a link outlives an epoch."""
-
-    async def until(condition: Any) -> None:
-        async with asyncio.timeout(5):
-            while not condition():
-                await asyncio.sleep(0)
 
     async def main() -> None:
         async with triple(tmp_path) as parties:

@@ -11,7 +11,7 @@ import pytest
 from libmpc.identity.signing import SigningKey
 from libmpc.party.messages import Kind
 from tests.party.test_queries import PLAN, WEIGHTS, inputs
-from tests.party.triple import Gateway, Refused, Triple, expected, triple
+from tests.party.triple import Gateway, Refused, Triple, expected, triple, until
 
 
 async def _answers(gateway: Gateway, name: str = "mnist") -> bool:
@@ -56,16 +56,10 @@ def test_a_party_that_missed_the_commit_takes_it_over_from_its_peers(tmp_path: P
             parties.start(2)
             await parties.ready()
             gateway = await parties.gateway()
-            await _until(lambda: all(model in n.catalog.entries for n in parties.nodes.values()))
+            await until(lambda: all(model in n.catalog.entries for n in parties.nodes.values()))
             assert await _answers(gateway)
 
     asyncio.run(main())
-
-
-async def _until(condition) -> None:  # noqa: ANN001
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 def test_models_and_commands_survive_restarts(tmp_path: Path) -> None:
@@ -99,8 +93,8 @@ def test_a_command_that_one_party_missed_reaches_it_from_its_peers(tmp_path: Pat
             parties.start(2)
             await parties.ready()
             dealer = parties.nodes[2].catalog
-            await _until(lambda: deleted not in dealer.entries)
-            await _until(lambda: not dealer.entries[stopped].record.serving)
+            await until(lambda: deleted not in dealer.entries)
+            await until(lambda: not dealer.entries[stopped].record.serving)
             assert not list((tmp_path / "party2" / "data" / "shares").glob(f"{deleted}*"))
 
     asyncio.run(main())

@@ -210,3 +210,25 @@ def test_requests_that_are_none_get_an_answer(tmp_path: Path) -> None:
                             await gateway.ask(party, kind, body)
 
     asyncio.run(main())
+
+
+def test_requests_without_a_limit_are_counted_too_and_a_new_period_begins_at_zero(
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        async with triple(tmp_path) as parties:
+            gateway = await parties.gateway()
+            model = await gateway.push(PLAN, WEIGHTS)
+            for _ in range(3):
+                await gateway.query(inputs())
+            await gateway.command(model, "serve", 1)
+            assert await _exhaust(gateway, 5) == 1
+            await gateway.command(model, "serve", None)
+            await gateway.query(inputs())
+            await parties.stop(0)
+            parties.start(0)
+            await parties.ready()
+            gateway = await parties.gateway()
+            assert (await gateway.models(0)).models[0].served == 1
+
+    asyncio.run(main())

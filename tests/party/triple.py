@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import itertools
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from numpy.typing import NDArray
 
 from libmpc.clock import Clock, SystemClock
@@ -60,10 +61,17 @@ from libmpc.wire.headers import PushHeader, QueryHeader, push_info, query_info, 
 from libmpc.wire.keys import PartyKey
 from libmpc.wire.manifest import Manifest, model_digest
 from libmpc.wire.signed import Signed
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 PORTS = LocalPorts(parties=(1, 2, 3), health=(4, 5, 6), gateway=7)
 FAST = LinkSettings(max_message=1 << 30, heartbeat=0.2, timeout=0.8)
+
+
+async def until(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Return as soon as ``condition`` holds."""
+    async with asyncio.timeout(seconds):
+        # What it looks at has no event to wait for.
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0)
 
 
 class Refused(Exception):
@@ -125,11 +133,11 @@ class Triple:
             self._stores.pop(index).close()
 
     async def ready(self) -> None:
-        async with asyncio.timeout(20):
-            while len({n.peers.epoch for n in self.nodes.values()} - {None}) != 1 or any(
-                n.peers.epoch is None for n in self.nodes.values()
-            ):
-                await asyncio.sleep(0.01)
+        def agreed() -> bool:
+            epochs = {node.peers.epoch for node in self.nodes.values()}
+            return len(epochs) == 1 and None not in epochs
+
+        await until(agreed)
 
     async def gateway(self) -> Gateway:
         identity = GatewayIdentity.load(self.directory / "gateway" / "keys")
@@ -206,9 +214,7 @@ class Gateway:
 
     async def key(self, party: int) -> PartyKey:
         signed = Signed.parse(await self.ask(party, Kind.KEYS))
-        return verify_document(
-            self.parties.deployment.parties[party].signing_key, PartyKey, signed
-        )
+        return verify_document(self.parties.deployment.parties[party].signing_key, PartyKey, signed)
 
     # ---- as the owner
 
@@ -271,9 +277,7 @@ class Gateway:
         return model
 
     async def prepare(self, party: int, header: PushHeader, envelope: bytes) -> Signed:
-        return Signed.parse(
-            await self.ask(party, Kind.PREPARE, *join(header.encode(), envelope))
-        )
+        return Signed.parse(await self.ask(party, Kind.PREPARE, *join(header.encode(), envelope)))
 
     async def commit(self, party: int, model: str, receipts: Sequence[Signed]) -> None:
         body = Commit(model=model, receipts=tuple(receipts)).encode()

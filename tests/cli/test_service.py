@@ -1,0 +1,52 @@
+"""Services are found by entry points, and what is missing is said."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
+
+import pytest
+
+from tests.cli.run import Cli
+
+
+def _install(monkeypatch: pytest.MonkeyPatch, *points: EntryPoint) -> None:
+    def entry_points(*, group: str, name: str) -> EntryPoints:
+        return EntryPoints(points).select(group=group, name=name)
+
+    monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
+
+
+def test_services_are_not_installed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    _install(monkeypatch)
+    assert "pip install 'libmpc[all]'" in cli("gateway", "--config", "gateway.yaml").error()
+
+
+def test_what_services_need_is_not_installed(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "needy_service.py").write_text("import a_server_that_is_not_installed\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    _install(monkeypatch, EntryPoint("gateway", "needy_service:run", "libmpc.services"))
+    message = cli("gateway", "--config", "gateway.yaml").error()
+    assert "a_server_that_is_not_installed" in message
+    assert "pip install 'libmpc[all]'" in message
+
+
+def test_what_a_service_is_given(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    code = "def run(*arguments):\n    print(*arguments)\n"
+    (tmp_path / "printing_service.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    points = [
+        EntryPoint(name, "printing_service:run", "libmpc.services") for name in ("party", "gateway")
+    ]
+    _install(monkeypatch, *points)
+    assert cli("party", "--index", 2, "--config", "p/party.yaml").out == "p/party.yaml 2\n"
+    assert cli("gateway", "--config", "gateway.yaml").out == "gateway.yaml\n"
+
+
+def test_the_real_services_explain_a_missing_file(cli: Cli, tmp_path: Path) -> None:
+    for arguments in (("party", "--index", 0), ("gateway",)):
+        message = cli(*arguments, "--config", tmp_path / "nothing.yaml").error()
+        assert "nothing.yaml" in message
