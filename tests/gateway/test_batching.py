@@ -22,7 +22,9 @@ def hold(parties: list[FakeParty], holding: bool = True) -> None:
             party.release()
 
 
-async def started(r: Rig, count: int, batches: int, **kwargs: object) -> list[asyncio.Task]:
+async def started(
+    r: Rig, count: int, batches: int, **kwargs: object
+) -> list[asyncio.Task[httpx.Response]]:
     """Send ``count`` queries one after another; ``batches`` will have left."""
     tasks = []
     for _ in range(count):
