@@ -38,7 +38,7 @@ from libmpc.wire.signed import Signed
 
 log = logging.getLogger(__name__)
 
-#: requests of one gateway at the same time
+#: requests of one gateway at the same time; the queries of a batch are one
 MAX_REQUESTS = 1024
 
 
@@ -62,26 +62,29 @@ class GatewayPort:
     def __init__(self, link: Link, node: Node) -> None:
         self._link = link
         self._node = node
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._requests: set[asyncio.Task[None]] = set()
+        self._replies: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Serve until the link is over."""
         self._link.start(self._take)
         await self._link.wait_closed()
-        for task in self._tasks:
+        for task in self._requests | self._replies:
             task.cancel()
 
     def _take(self, message: Message) -> None:
-        if len(self._tasks) >= MAX_REQUESTS:
+        if len(self._requests) >= MAX_REQUESTS:
             refusal = Refusal(status=429, error="too many requests at once", retry_after=1)
             self._link.post(Kind.RESPONSE, message.bundle, refusal.status, refusal.encode())
             return
-        self._spawn(self._serve(message.bundle, message.kind, message.payload))
+        self._spawn(self._serve(message.bundle, message.kind, message.payload), self._requests)
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def _spawn(
+        self, work: Coroutine[None, None, None], tasks: set[asyncio.Task[None]]
+    ) -> None:
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
     async def _serve(self, request: int, kind: int, payload: Buffer) -> None:
         try:
@@ -126,7 +129,7 @@ class GatewayPort:
             envelopes.append(data[start : start + entry.size])
             start += entry.size
         for header, reply in self._node.query_batch(batch, envelopes):
-            self._spawn(self._result(request, header, reply))
+            self._spawn(self._result(request, header, reply), self._replies)
 
     async def _result(self, request: int, header: QueryHeader, reply: Awaitable[bytes]) -> None:
         status, body = 200, b""

@@ -144,7 +144,7 @@ class _Call:
             self.answer.set_exception(error)
 
     def late(self, seconds: float) -> None:
-        text = f"party {self._party} did not answer within {seconds:g} s"
+        text = f"party {self._party} did not answer within {seconds:g} s; try again"
         self.on_lost(UnavailableError(text, status=503, retry_after=RETRY_SECONDS))
 
 

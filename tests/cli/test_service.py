@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-from importlib.metadata import EntryPoint, EntryPoints
+import gc
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
+from libmpc.cli import service
 from tests.cli.run import Cli
 
 
-def _install(monkeypatch: pytest.MonkeyPatch, *points: EntryPoint) -> None:
-    def entry_points(*, group: str, name: str) -> EntryPoints:
-        return EntryPoints(points).select(group=group, name=name)
+@pytest.fixture(autouse=True)
+def _thaw() -> Iterator[None]:
+    yield
+    gc.unfreeze()  # a service's process ends after that, this one does not
 
-    monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
+
+def _install(monkeypatch: pytest.MonkeyPatch, *points: EntryPoint) -> None:
+    """Have these entry points and no others."""
+    found = {point.name: point for point in points}
+    monkeypatch.setattr(service, "entry_point", found.get)
 
 
 def test_services_are_not_installed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,12 +60,15 @@ def test_internal_port() -> None:
     Counter("things", "Things.", registry=registry).inc()
     reason = "party 1 is asleep"
 
+    def now() -> str:
+        return reason
+
     async def later() -> str:
         return reason
 
     async def work() -> None:
         nonlocal reason
-        for ask in (lambda: reason, later):
+        for ask in (now, later):
             app = health_app("a service", "1.2", ask, registry)
             transport = httpx.ASGITransport(app=app)
             async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:

@@ -223,12 +223,55 @@ def test_which_steps_are_taken_together_with_their_sums(monkeypatch: pytest.Monk
     assert sums_then(difference, 3) == sums_then(matrix, 3) == Span(-2, 2)
 
 
+def test_sums_of_sums_are_taken_together() -> None:
+    # With s = (a + b + c, b + c + d, c + d + e): (s0 + s1) - (s1 + s2) = a + b - d - e.
+    windows = [
+        Window(height=1, width=width, channels=1, kernel=(1, kernel))
+        for width, kernel in ((5, 3), (3, 2), (2, 2))
+    ]
+    steps = (
+        InputStep(shape=(1, 5, 1)),
+        SumPoolStep(source=0, window=windows[0]),
+        SumPoolStep(source=1, window=windows[1]),
+        ConvStep(source=2, window=windows[2], filters=1),
+        OutputStep(source=3, shape=(1, 1, 1)),
+    )
+    matrix = np.array([[1], [-1]]).view(np.uint64)
+    weights = {3: (matrix, np.zeros(1, np.uint64))}
+    assert interval_bounds(Plan(steps=steps), weights, (0, 1)) == {3: Span(-2, 2)}
+
+
+def test_windows_that_do_not_overlap_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("unpool", "widen"):
+        monkeypatch.setattr(intervals, name, None)
+    matrix = Dense("d", ("x",), np.array([[1.0], [-1.0]]), np.zeros(1))
+    assert sums_then(matrix, 4, strides=2) == Span(-2, 2)
+    assert sums_then(Conv2D("d", ("x",), row(1, -1), np.zeros(1)), 7, strides=4, kernel=3) == (
+        Span(-3, 3)
+    )
+
+
+def test_sums_are_taken_together_with_their_own_reader_only() -> None:
+    sketch = Sketch((5, 4, 1)).pool((2, 2), (1, 1)).conv(1, (2, 2), padding=(1, 0, 0, 0)).relu()
+    folded = fold_graph(sketch.flatten().dense(2).graph)
+    weights = encode_weights(folded)
+    bounds = interval_bounds(folded.plan, weights, (0, ONE))
+    seen = observe(folded.plan, weights, random_inputs(folded.plan, (0, ONE)))
+    assert list(bounds) == list(seen) == [2, 4]
+    for index, span in bounds.items():
+        assert span.low <= seen[index].low <= seen[index].high <= span.high
+
+
 def test_sums_of_weights_are_exact_or_no_proof() -> None:
     # Together with its sums the step has weights a, 0, -a; on the way the zero was a - a.
     difference = Conv2D("d", ("x",), row(2.0**36, -(2.0**36)), np.zeros(1))
     below, at = (1 << 14) - 1, 1 << 14
     assert sums_then(difference, 3, inputs=(below, below)) == Span(0, 0)
     assert sums_then(difference, 3, inputs=(at, at)) == Span(-(2.0**53), 2.0**53)
+    assert sums_then(difference, 3, inputs=(-below, below)) == Span(
+        -below * 2.0**37, below * 2.0**37
+    )
+    assert sums_then(difference, 3, inputs=(-at, at)) == Span(-(2.0**53), 2.0**53)
 
 
 def test_padding_is_zero_and_not_the_range() -> None:

@@ -1,0 +1,96 @@
+"""Every service killed ten times in turn, under load: right answers or clear errors, and recovery."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import libmpc
+from libmpc import data
+
+SERVICES = ("party 0", "party 1", "party 2", "gateway")
+KILLS = 10
+
+
+class Load(threading.Thread):
+    """Asks without pause; keeps what came of it."""
+
+    def __init__(self, deployment: Path, images: np.ndarray, expected: np.ndarray) -> None:
+        super().__init__(daemon=True)
+        self._deployment = deployment
+        self._images = images
+        self._expected = expected
+        self.stopping = threading.Event()
+        self.right = self.wrong = 0
+        self.last_right = 0.0
+        self.errors: list[libmpc.LibmpcError] = []
+        self.longest = 0.0
+
+    def run(self) -> None:
+        with libmpc.Client(self._deployment, retries=0, timeout=20) as client:
+            at = 0
+            while not self.stopping.is_set():
+                rows = slice(at, at + 8)
+                at = (at + 8) % len(self._images)
+                begin = time.monotonic()
+                try:
+                    logits = client.query("digits", self._images[rows])
+                except libmpc.LibmpcError as error:
+                    self.errors.append(error)
+                else:
+                    same = np.array_equal(logits, self._expected[rows])
+                    self.right += same
+                    self.wrong += not same
+                    self.last_right = time.monotonic()
+                self.longest = max(self.longest, time.monotonic() - begin)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_kill_9(tmp_path: Path) -> None:
+    model = libmpc.load_model(data.model_path("short-conv-mnist.h5"), input_range=(0, 1))
+    images, _ = data.digits()
+    expected = model.reference(images)
+    pauses: dict[str, list[float]] = {name: [] for name in SERVICES}
+    with libmpc.LocalCluster(tmp_path) as cluster:
+        cluster.share(model, "digits", serve=True)
+        load = Load(Path(cluster.deployment), images, expected)
+        load.start()
+        for name in SERVICES * KILLS:
+            _kill(cluster, name)
+            killed = time.monotonic()
+            _wait(lambda killed=killed: load.last_right > killed + 0.5, 60)
+            pauses[name].append(load.last_right - killed)
+        load.stopping.set()
+        load.join(30)
+        with libmpc.Client(cluster.deployment) as client:
+            assert np.array_equal(client.query("digits", images), expected)
+    print({name: f"median {np.median(p):.1f} s, most {max(p):.1f} s" for name, p in pauses.items()})
+    print(f"{load.right} right, {load.wrong} wrong, {len(load.errors)} errors")
+    print(f"longest wait for an answer or an error {load.longest:.1f} s")
+    assert load.wrong == 0
+    assert load.right > 0
+    unforeseen = [e for e in load.errors if not isinstance(e, libmpc.UnavailableError)]
+    assert not unforeseen
+    assert load.longest < 21
+
+
+def _kill(cluster: libmpc.LocalCluster, name: str) -> None:
+    _wait(lambda: cluster.processes[name] is not None, 30)
+    pid = cluster.processes[name]
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    _wait(lambda: cluster.processes[name] != pid, 30)
+
+
+def _wait(condition, seconds: float) -> None:  # noqa: ANN001
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "no recovery in time"
+        time.sleep(0.02)
