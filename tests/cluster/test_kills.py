@@ -1,4 +1,4 @@
-"""Every service killed ten times in turn, under load: right answers or clear errors, and recovery."""
+"""Every service killed ten times in turn, under load: right answers or clear errors only."""
 
 from __future__ import annotations
 

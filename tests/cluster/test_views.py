@@ -80,9 +80,12 @@ class Search:
     def __init__(self, needles: dict[str, list[bytes]]) -> None:
         # One that begins with zeros would be compared at every zero of a database's pages.
         pairs = [(what, text) for what, texts in needles.items() for text in texts]
-        self._needles = [(what, text) for what, text in pairs if len(set(text[:8])) > 2]
-        assert {what for what, _ in self._needles} == set(needles)
-        starts = [int.from_bytes(text[:8], "little") for _, text in self._needles]
+        self._by_start: dict[bytes, list[tuple[str, bytes]]] = {}
+        for what, text in pairs:
+            if len(set(text[:8])) > 2:
+                self._by_start.setdefault(text[:8], []).append((what, text))
+        assert {what for them in self._by_start.values() for what, _ in them} == set(needles)
+        starts = [int.from_bytes(start, "little") for start in self._by_start]
         self._table = np.zeros(1 << 24, bool)
         self._table[self._hash(np.array(starts, np.uint64))] = True
 
@@ -100,7 +103,8 @@ class Search:
             part = np.ascontiguousarray(windows[begin : begin + (1 << 20)]).view(np.uint64)
             for at in np.flatnonzero(self._table[self._hash(part.ravel())]):
                 here = content[begin + at : begin + at + 64]
-                found |= {what for what, text in self._needles if here.startswith(text)}
+                candidates = self._by_start.get(here[:8], ())
+                found |= {what for what, text in candidates if here.startswith(text)}
         return found
 
 
