@@ -20,7 +20,7 @@ COUNT = 256
 def main() -> None:
     parser = argparse.ArgumentParser(description="Write 256 test digits and their labels.")
     mnist_files.add_mnist_option(parser)
-    parser.add_argument("--out", type=Path, default=Path("."), metavar="FOLDER")
+    parser.add_argument("--out", type=Path, default=Path(), metavar="FOLDER")
     options = parser.parse_args()
 
     images, labels = mnist_files.load(options.mnist, "t10k")

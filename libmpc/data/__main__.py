@@ -13,7 +13,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m libmpc.data", description="Copy the shipped models and digits to a folder."
     )
-    parser.add_argument("folder", type=Path, nargs="?", default=Path("."))
+    parser.add_argument("folder", type=Path, nargs="?", default=Path())
     target: Path = parser.parse_args().folder
     try:
         target.mkdir(parents=True, exist_ok=True)

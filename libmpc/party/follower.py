@@ -54,14 +54,20 @@ class Follower(Evaluator):
         self._dismiss = dismiss
         self._take_timeout = take_timeout
         self._coming: dict[int, BundleHeader] = {}
+        self._declined: set[int] = set()
 
     # ---- bundles
 
     def on_bundle(self, header: BundleHeader) -> None:
         """The dealer begins a bundle."""
-        entry = self._expect(header)
         if header.rung not in LADDER:
             raise WireError("a bundle for an unknown batch size")
+        if header.model not in self._catalog.entries:
+            # A push that is in force at the others already, or a delete that is not yet.
+            self._declined.add(header.bundle)
+            self.spawn(self._send(Kind.DECLINED, header.bundle, 0, b""))
+            return
+        entry = self._expect(header)
         expected = correction_sizes(entry.plan, header.rung)
         self.pool.announce(header.bundle, (header.model, header.rung), expected)
         self._coming[header.bundle] = header
@@ -69,6 +75,8 @@ class Follower(Evaluator):
             self._complete(header.bundle)
 
     def on_correction(self, bundle: int, step: int, payload: bytes) -> None:
+        if bundle in self._declined:
+            return
         if self.pool.correct(bundle, step, payload):
             self._complete(bundle)
 
@@ -78,6 +86,7 @@ class Follower(Evaluator):
             entry = self._expect(header)
         except WireError:
             self.pool.drop(bundle)  # deleted while it was on its way
+            self.spawn(self._send(Kind.DECLINED, bundle, 0, b""))
             return
         self._prepare(header, entry)
 

@@ -18,6 +18,8 @@ from libmpc.wire.errors import WireError
 
 #: in place of a bundle's number, where a query ends that was in no run
 NO_BUNDLE = 0
+#: pause before bundles are asked for that another party had no model for
+ASK_AGAIN_SECONDS = 0.1
 #: runs of one party at the same time; while one waits for a round another computes
 MAX_RUNS = 4
 
@@ -58,6 +60,7 @@ class Leader(Evaluator):
             round_timeout=round_timeout,
         )
         self._take_timeout = take_timeout
+        self._asking = False
         self._slots = asyncio.Semaphore(MAX_RUNS)
 
         def request(deal: Deal) -> None:
@@ -93,7 +96,16 @@ class Leader(Evaluator):
         self._prepare(header, entry)
 
     def on_declined(self, bundle: int) -> None:
+        """Another party does not hold the bundle's model; ask again when that may have changed."""
         self.pool.drop(bundle)
+        if not self._asking:
+            self._asking = True
+            self.spawn(self._ask_again())
+
+    async def _ask_again(self) -> None:
+        await asyncio.sleep(ASK_AGAIN_SECONDS)
+        self._asking = False
+        self.supply.top_up()
 
     def on_agreement(self, bundle: int, agreement: RunAgreement) -> None:
         run = self._runs.get(bundle)

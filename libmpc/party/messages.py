@@ -34,7 +34,7 @@ class Kind(IntEnum):
     AGREE = 8  # party 1 → 0: RunAgreement; rides with the first round
     ROUND = 9  # between evaluators: one step's masked values
     ABORT = 10  # between evaluators: RunAbort
-    DECLINED = 11  # party 2 → 0: this bundle will not be dealt
+    DECLINED = 11  # party 1 or 2 → 0: this bundle will not be had
 
     STATUS = 32
     KEYS = 33

@@ -53,8 +53,9 @@ class BundlePool:
         self._notify()
 
     def drop(self, number: int) -> None:
-        """Forget an announced bundle that will not come."""
+        """Forget a bundle that another party does not have."""
         self._pending.pop(number, None)
+        self._ready.pop(number, None)
 
     def drop_model(self, model: str) -> None:
         """Drop the ready bundles of a model that has been stopped, replaced or deleted."""

@@ -146,6 +146,8 @@ class LeaderRole:
                     return leader.on_dealt(BundleHeader.parse(message.payload))
                 case Kind.DECLINED:
                     return leader.on_declined(message.bundle)
+        elif message.kind == Kind.DECLINED:
+            return leader.on_declined(message.bundle)
         elif message.kind == Kind.AGREE:
             return leader.on_agreement(message.bundle, RunAgreement.parse(message.payload))
         elif _of_run(leader, message):

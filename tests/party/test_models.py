@@ -200,3 +200,23 @@ def test_shares_of_one_party_say_nothing(tmp_path: Path) -> None:
             content = file.read_bytes()
             # Six bytes hit a random share of this size by chance once in 10^10 runs.
             assert not any(needle in content for needle in needles)
+
+
+def test_bundles_for_a_model_that_one_evaluator_does_not_hold_yet(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with triple(tmp_path) as parties:
+            gateway = await parties.gateway()
+            keys = [await gateway.key(p) for p in range(3)]
+            header, envelopes, model = gateway.make_push(PLAN, WEIGHTS, keys)
+            receipts = [await gateway.prepare(p, header, envelopes[p]) for p in range(3)]
+            epoch = parties.nodes[0].peers.epoch
+            for party in (0, 2):
+                await gateway.commit(party, model, receipts)
+            follower = parties.nodes[1]._role._follower  # type: ignore[union-attr]
+            await until(lambda: follower._declined)
+            await gateway.commit(1, model, receipts)
+            for _ in range(12):  # more than a pool holds
+                assert await _answers(gateway)
+            assert parties.nodes[0].peers.epoch == epoch
+
+    asyncio.run(main())
