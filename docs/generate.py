@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ stdout. Arrays are `.npy` or `.npz` files; files with Python objects in them are
 """
 
 
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """A Markdown table."""
     lines = [head, ("---",) * len(head), *rows]
     return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
@@ -44,7 +44,9 @@ def settings(kind: Any) -> str:
     """The table of a service's settings, from the pydantic class."""
     prefix = kind.model_config["env_prefix"]
     rows = []
-    for name, field in sorted(kind.model_fields.items(), key=lambda item: not item[1].is_required()):
+    for name, field in sorted(
+        kind.model_fields.items(), key=lambda item: not item[1].is_required()
+    ):
         default = "required" if field.is_required() else f"`{_plain(field.default)}`"
         rows.append((f"`{name}`", default, _bounds(field.metadata), field.description or ""))
     note = f"In the environment: `{prefix}` and the setting's name in capitals.\n\n"
