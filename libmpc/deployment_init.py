@@ -69,6 +69,7 @@ def make_party(
     *,
     hosts: Sequence[str] = (),
     listen: str = "0.0.0.0",
+    health_host: str = "127.0.0.1",
     health_port: int = HEALTH_PORT,
 ) -> Path:
     """Make a party's keys, ``party.yaml`` and public file; returns the public file's path.
@@ -78,7 +79,8 @@ def make_party(
         url: where gateways and the other parties will reach it.
         hosts: further names or addresses for its certificate.
         listen: the address that it binds.
-        health_port: of the internal port for probes and metrics.
+        health_host, health_port: of the internal port for probes and metrics, which asks nobody
+            who they are.
 
     Raises:
         ConfigError: an argument is not valid, or the directory has keys already.
@@ -95,7 +97,7 @@ def make_party(
     settings = {"index": index, **_common(listen, port)}
     write_public(
         directory / PARTY_FILE,
-        dump({**settings, "health_host": listen, "health_port": health_port}),
+        dump({**settings, "health_host": health_host, "health_port": health_port}),
     )
     public = PartyPublic(
         index=index,

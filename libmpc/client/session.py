@@ -40,6 +40,7 @@ from libmpc.errors import (
     ConfigError,
     ConflictError,
     InputError,
+    IntegrityError,
     ModelNotFoundError,
     ServiceError,
     UnavailableError,
@@ -99,7 +100,10 @@ class Session:
                 response = yield from self.once("POST", path, attempts, parts, headers, limit)
                 return sealed.open(*decode_infer(response))
             except ServiceError as error:
-                self._forget(name, card)
+                # SECURITY: after an answer that does not hold together nothing is fetched again,
+                # so that nobody on the way sees whether the client liked it.
+                if not isinstance(error, IntegrityError):
+                    self._forget(name, card)
                 known = card is not None and not fresh
                 if known and isinstance(error, ModelNotFoundError):
                     continue  # it may have been replaced

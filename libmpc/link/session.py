@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from libmpc.clock import Clock
+from libmpc.failure import describe
 from libmpc.link.errors import LinkEndedError, LinkError
 from libmpc.link.hello import PARTIES
 from libmpc.link.noise import HandshakeResult
@@ -204,9 +205,10 @@ class Link:
         assert self._handler is not None
         try:
             self._handler(message)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the link is over
             # Also where it is another link's error: that must not look like this one's end.
-            logger.exception("link %s to %s: the handler failed", self._local, self.peer)
+            what = describe(error)
+            logger.error("link %s to %s: the handler failed: %s", self._local, self.peer, what)
             reason = f"the handler raised {type(error).__name__}"
             raise LinkError("the link broke", reason=reason) from None
 
@@ -274,8 +276,8 @@ class Link:
             self._finish(None)
         except LinkError as error:
             self._finish(error)
-        except Exception as error:
-            logger.exception("link %s to %s failed", self._local, self.peer)
+        except Exception as error:  # noqa: BLE001 - as above
+            logger.error("link %s to %s failed: %s", self._local, self.peer, describe(error))
             self._finish(LinkError("the link broke", reason=type(error).__name__))
 
     def _gone(self) -> LinkError:

@@ -161,7 +161,8 @@ class Catalog:
             raise ConflictError("the command is for another deployment", status=409)
         entry = self.entries.get(command.model)
         if entry is None:
-            if command.action == "delete" and command.model in self.tombstones:
+            if command.action == "delete":
+                self._forget(command.model, signed)
                 return
             raise ModelNotFoundError(f"no model {command.name!r} is stored", status=404)
         record = entry.record
@@ -196,6 +197,21 @@ class Catalog:
             command_ms=command.issued_ms,
         )
         self._put(replace(entry, record=changed))
+
+    def _forget(self, model: str, signed: Signed) -> None:
+        """Delete a model that only other parties have, such as after a restored backup."""
+        if model in self.tombstones:
+            return
+        for owner in self._deployment.owners:
+            try:
+                verify(bytes.fromhex(owner), Command.LABEL, signed)
+            except IntegrityError:
+                continue
+            self._store.delete(model, signed.encode())
+            self.tombstones = {**self.tombstones, model: signed.encode()}
+            self.prepared = {m: r for m, r in self.prepared.items() if m != model}
+            return
+        raise AuthenticationError("the owner's signature is not valid", status=403)
 
     def counted(self, served: Mapping[Period, int]) -> None:
         """Note requests that the store has counted durably. Does not block."""

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libmpc.errors import LibmpcError
+from libmpc.failure import describe
 from libmpc.link import Buffer
 from libmpc.party.catalog import Catalog, Entry
 from libmpc.party.keys import CORRELATED, LEAVING, bundle_stream
@@ -208,5 +209,4 @@ class Evaluator:
         if isinstance(error, LibmpcError):
             log.warning("a run or a bundle came to nothing: %s", error)
         else:
-            # SECURITY: its text could hold a value; only its kind is told.
-            log.error("a run or a bundle failed: %s", type(error).__name__)
+            log.error("a run or a bundle failed: %s", describe(error))

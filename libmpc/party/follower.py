@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 
-from libmpc.errors import InputError, LibmpcError
+from libmpc.errors import InputError
 from libmpc.party.catalog import Catalog, Entry
 from libmpc.party.evaluator import EpochSecrets, Evaluator, Send
 from libmpc.party.messages import BundleHeader, Kind, RunAbort, RunAgreement, RunHeader, Slice
@@ -126,7 +126,10 @@ class Follower(Evaluator):
             agreement = RunAgreement(digest=header.digest)
             await self._send(Kind.AGREE, header.bundle, 0, agreement.encode())
             await self._evaluate(run, entry, parts, bundle)
-        except (LibmpcError, asyncio.CancelledError):
+        except asyncio.CancelledError:
+            self._fail(parts)
+            raise
+        except Exception:
             self._fail(parts)
             await self._tell_end(header.bundle)
             raise

@@ -28,6 +28,7 @@ from libmpc.errors import (
     LibmpcError,
     ServiceError,
 )
+from libmpc.failure import describe
 from libmpc.link import Buffer, Link, LinkError, Message
 from libmpc.party.framing import split
 from libmpc.party.messages import Batch, Commit, Kind, ModelList, PartyStatus, Refusal
@@ -79,9 +80,7 @@ class GatewayPort:
             return
         self._spawn(self._serve(message.bundle, message.kind, message.payload), self._requests)
 
-    def _spawn(
-        self, work: Coroutine[None, None, None], tasks: set[asyncio.Task[None]]
-    ) -> None:
+    def _spawn(self, work: Coroutine[None, None, None], tasks: set[asyncio.Task[None]]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         tasks.add(task)
         task.add_done_callback(tasks.discard)
@@ -157,9 +156,7 @@ def refuse(error: Exception) -> Refusal:
         if isinstance(error, kinds):
             return Refusal.model_validate({"status": status, "error": str(error)})
     if not isinstance(error, LibmpcError):
-        # SECURITY: the text of an unforeseen error could hold a value; it stays here, and only
-        # its kind is logged.
-        log.error("a request failed: %s", type(error).__name__)
+        log.error("a request failed: %s", describe(error))
     return Refusal(status=500, error="an internal error; the party's log has more")
 
 

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 
-from libmpc.errors import LibmpcError
 from libmpc.party.catalog import Catalog
 from libmpc.party.evaluator import EpochSecrets, Evaluator, Send
 from libmpc.party.messages import BundleHeader, Deal, Kind, RunAgreement, RunHeader
@@ -88,11 +87,15 @@ class Leader(Evaluator):
 
     def on_dealt(self, header: BundleHeader) -> None:
         """The dealer has finished a bundle: prepare our half."""
-        try:
-            entry = self._expect(header)
-        except WireError:
+        asked = self.pool.expected(header.bundle)
+        if asked is None:
+            return  # deleted meanwhile
+        if asked != (header.model, header.rung):
+            raise WireError("a bundle for something else than was asked for")
+        if header.model not in self._catalog.entries:
             self.pool.drop(header.bundle)
-            raise
+            return
+        entry = self._expect(header)
         self._prepare(header, entry)
 
     def on_declined(self, bundle: int) -> None:
@@ -130,11 +133,8 @@ class Leader(Evaluator):
                     # Queries that party 1 will not compute fail alone; the others go again, on a
                     # new bundle: nothing of theirs has left yet.
                     self._fail([p for p in parts if p.query.number in refused])
-        except LibmpcError:
-            self._fail(parts)
-            raise
-        except asyncio.CancelledError:
-            self._fail(parts)
+        except BaseException:
+            self._fail(parts)  # nobody waits for a run that has ended, however it ended
             raise
 
     async def _attempt(self, rung: int, parts: Sequence[Part]) -> tuple[str, ...]:
@@ -159,7 +159,7 @@ class Leader(Evaluator):
                 return ended.refused
             await self._tell_end(number)
             raise
-        except LibmpcError:
+        except Exception:
             await self._tell_end(number)
             raise
         finally:

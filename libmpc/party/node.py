@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from libmpc._version import __version__
 from libmpc.clock import Clock
 from libmpc.deployment import Deployment
-from libmpc.errors import IntegrityError, LibmpcError, UnavailableError
+from libmpc.errors import LibmpcError
 from libmpc.identity.keys import PartyIdentity
 from libmpc.link import (
     GATEWAY,
@@ -25,24 +24,19 @@ from libmpc.link import (
     accept,
 )
 from libmpc.party import sync
+from libmpc.party.answers import Answers
 from libmpc.party.catalog import Catalog
 from libmpc.party.desk import QueryDesk
 from libmpc.party.gateways import GatewayPort
-from libmpc.party.messages import Batch, Commit, ModelList, ModelState, PartyStatus
 from libmpc.party.peers import PeerLinks
 from libmpc.party.pool import PoolKey
+from libmpc.party.queries import Query
 from libmpc.party.roles import Role, RoleSettings, make_role
 from libmpc.party.store import Store
 from libmpc.sealing.hpke_keys import HpkeKeys
-from libmpc.wire.envelope import PushPlaintext
-from libmpc.wire.headers import PushHeader, QueryHeader, push_info
-from libmpc.wire.lifetime import check_expiry
-from libmpc.wire.manifest import model_digest
-from libmpc.wire.signed import Signed
 
 log = logging.getLogger(__name__)
 
-MAX_PUSH_LIFE_MS = 3_600_000
 TIDY_SECONDS = 20.0
 
 
@@ -110,6 +104,17 @@ class PartyNode:
             self._lock,
             self._query_failed,
         )
+        self.answers = Answers(
+            index,
+            deployment.id,
+            catalog=self.catalog,
+            desk=self.desk,
+            keys=self._keys,
+            clock=clock,
+            lock=self._lock,
+            condition=self,
+            changed=self._changed,
+        )
         self.peers = PeerLinks(
             self._local,
             {
@@ -158,7 +163,7 @@ class PartyNode:
         if link.peer == GATEWAY:
             self._ports.add(link)
             try:
-                await GatewayPort(link, self).run()
+                await GatewayPort(link, self.answers).run()
             finally:
                 self._ports.discard(link)
         else:
@@ -222,6 +227,11 @@ class PartyNode:
         if self._role is not None:
             self._role.dismiss(number)
 
+    def _changed(self) -> None:
+        # A gateway may die before it has told the others.
+        self.peers.greet()
+        self._models_changed()
+
     def _models_changed(self) -> None:
         if self._role is not None:
             self._role.models_changed()
@@ -231,7 +241,17 @@ class PartyNode:
         """Bundles that are ready, by model and batch size."""
         return self._role.levels if self._role is not None else {}
 
-    # ---- what gateways ask for (see gateways.py)
+    # ---- its condition, as others see it
+
+    @property
+    def epoch(self) -> bytes | None:
+        """The epoch in force."""
+        return self.peers.epoch
+
+    @property
+    def submit(self) -> Callable[[Sequence[Query]], None] | None:
+        """Where an evaluator's queries go; ``None`` while there is no epoch, and at party 2."""
+        return self._role.submit if self._role is not None and self.index != 2 else None
 
     @property
     def reason(self) -> str:
@@ -241,75 +261,7 @@ class PartyNode:
             return f"party {self.index} has no link to party " + " and ".join(map(str, missing))
         return "" if self.peers.epoch else "the parties are agreeing on a new epoch"
 
-    def status(self) -> PartyStatus:
-        epoch = self.peers.epoch
-        return PartyStatus(
-            party=self.index,
-            version=__version__,
-            ready=epoch is not None,
-            reason=self.reason,
-            epoch=epoch.hex() if epoch else None,
-            models=len(self.catalog.entries),
-        )
-
-    def key(self) -> Signed:
-        return self._keys.current()
-
-    def models(self) -> ModelList:
-        return ModelList(
-            models=tuple(
-                ModelState(
-                    name=entry.record.name,
-                    model=model,
-                    state="serving" if entry.record.serving else "stopped",
-                    num_requests=entry.record.num_requests,
-                    served=entry.record.served,
-                    plan_digest=entry.plan.digest.hex(),
-                    descriptor=entry.descriptor,
-                )
-                for model, entry in sorted(
-                    self.catalog.entries.items(), key=lambda item: item[1].record.name
-                )
-            )
-        )
-
-    async def prepare(self, header: PushHeader, envelope: memoryview) -> Signed:
-        check_expiry("push", header.expires_ms, self._clock.now(), MAX_PUSH_LIFE_MS)
-        info = push_info(self._deployment.id, header, self.index)
-        key_id = header.key_ids[self.index]
-
-        def work() -> Signed:
-            push = PushPlaintext.parse(self._keys.open(key_id, info, envelope))
-            if model_digest(push.manifest.document).hex() != header.model:
-                raise IntegrityError("the push holds another model than it says", status=422)
-            return self.catalog.prepare(push.manifest, memoryview(push.share))
-
-        async with self._lock:
-            return await asyncio.to_thread(work)
-
-    async def commit(self, commit: Commit) -> None:
-        async with self._lock:
-            await asyncio.to_thread(self.catalog.commit, commit.model, commit.receipts)
-        self._models_changed()
-
-    async def command(self, signed: Signed) -> None:
-        async with self._lock:
-            await asyncio.to_thread(self.catalog.command, signed)
-        self._models_changed()
-
-    def query_batch(
-        self, batch: Batch, envelopes: list[memoryview]
-    ) -> list[tuple[QueryHeader, Awaitable[bytes]]]:
-        if self._role is None or self.index == 2:
-            error = UnavailableError(self.reason or "not an evaluator", status=503, retry_after=1)
-            return [(entry.header, _raise(error)) for entry in batch.entries]
-        return self.desk.take(batch, envelopes, self._role.submit)
-
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-async def _raise(error: LibmpcError) -> bytes:
-    raise error

@@ -131,6 +131,12 @@ class PeerLinks:
             await self._clock.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, MAX_PAUSE)
 
+    def greet(self) -> None:
+        """Send the greeting again: what it says has changed."""
+        for link in self.links.values():
+            if link.alive:
+                link.post(Kind.CATALOG, 0, 0, self._greet())
+
     def adopt(self, link: Link) -> None:
         """Take over a link whose handshake has just finished."""
         old = self.links.get(link.peer)

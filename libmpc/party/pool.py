@@ -74,6 +74,11 @@ class BundlePool:
         self._high_water = number
         self._pending[number] = _Slot(key, dict(expected))
 
+    def expected(self, number: int) -> PoolKey | None:
+        """What an announced bundle is for, while it is not ready."""
+        slot = self._pending.get(number)
+        return slot.key if slot is not None else None
+
     def correct(self, number: int, step: int, payload: bytes | bytearray | memoryview) -> bool:
         """Take one step's corrections; true when the bundle has all of them.
 

@@ -7,6 +7,7 @@ import logging
 from collections import Counter
 
 from libmpc.errors import LibmpcError, UnavailableError
+from libmpc.failure import describe
 from libmpc.party.catalog import Catalog
 from libmpc.party.queries import Admission, Query
 from libmpc.party.run import reply_digest
@@ -93,7 +94,7 @@ class Releaser:
             try:
                 await asyncio.to_thread(self._store.add_served, counts)
             except Exception as failure:  # noqa: BLE001 - whatever it was, nothing was counted
-                log.error("requests could not be counted: %s", type(failure).__name__)
+                log.error("requests could not be counted: %s", describe(failure))
                 error = UnavailableError("a count could not be stored", status=503)
             else:
                 self._catalog.counted(counts)

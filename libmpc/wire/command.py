@@ -13,8 +13,9 @@ from libmpc.wire.fields import MAX_LIFETIME_MS, Count, Hex16, Hex32, Millis, Nam
 class Command(Document):
     """Serve, stop or delete a model; signed by the model's owner.
 
-    A command is not sealed, so whoever carries it can keep it: a party remembers ``command_id``
-    until ``expires_ms``, across restarts, and refuses it the second time.
+    A command is not sealed, so whoever carries it can keep it: a party remembers, across restarts,
+    the last one that it applied to a model, and refuses any other that was not issued later.
+    ``command_id`` makes two commands of one millisecond differ.
     """
 
     LABEL: ClassVar[str] = "command"

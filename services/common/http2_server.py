@@ -21,6 +21,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from libmpc.errors import ConfigError
+from libmpc.failure import describe
 from libmpc.link import Buffer, ByteStream, LinkError
 from services.common.tls import TlsFiles
 
@@ -115,8 +116,8 @@ class LinkEndpoint:
             await self._on_stream(stream)
         except LinkError as error:
             logger.info("peer stream ended: %s", error.reason)
-        except Exception:
-            logger.exception("peer stream failed")
+        except Exception as error:  # noqa: BLE001 - a stream must not end the server
+            logger.error("peer stream failed: %s", describe(error))
         finally:
             await stream.close()
 

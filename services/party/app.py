@@ -22,7 +22,7 @@ def make_app(node: PartyNode, endpoint: LinkEndpoint) -> FastAPI:
 
     @app.get("/v1/status", summary="Readiness, epoch and number of models")
     async def status() -> PartyStatus:
-        return node.status()
+        return node.answers.status()
 
     mount(app, endpoint)
     return app

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -49,14 +50,51 @@ def test_a_party_that_missed_the_commit_takes_it_over_from_its_peers(tmp_path: P
             keys = [await gateway.key(p) for p in range(3)]
             header, envelopes, model = gateway.make_push(PLAN, WEIGHTS, keys)
             receipts = [await gateway.prepare(p, header, envelopes[p]) for p in range(3)]
-            await gateway.commit(0, model, receipts)  # the gateway dies here
             await parties.stop(1)
+            await gateway.commit(0, model, receipts)  # the gateway dies here
             parties.start(1)
-            await parties.stop(2)
-            parties.start(2)
             await parties.ready()
             gateway = await parties.gateway()
             await until(lambda: all(model in n.catalog.entries for n in parties.nodes.values()))
+            assert await _answers(gateway)
+
+    asyncio.run(main())
+
+
+def test_a_gateway_that_dies_between_two_commits(tmp_path: Path) -> None:
+    """The party that has committed tells the others at once."""
+
+    async def main() -> None:
+        async with triple(tmp_path) as parties:
+            gateway = await parties.gateway()
+            keys = [await gateway.key(p) for p in range(3)]
+            header, envelopes, model = gateway.make_push(PLAN, WEIGHTS, keys)
+            receipts = [await gateway.prepare(p, header, envelopes[p]) for p in range(3)]
+            await gateway.commit(2, model, receipts)
+            await until(lambda: all(model in n.catalog.entries for n in parties.nodes.values()))
+            assert await _answers(gateway)
+
+    asyncio.run(main())
+
+
+def test_a_party_restored_from_an_old_backup_does_not_keep_a_name_in_use(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with triple(tmp_path) as parties:
+            await parties.stop(1)
+            shutil.copytree(tmp_path / "party1" / "data", tmp_path / "backup")
+            parties.start(1)
+            await parties.ready()
+            gateway = await parties.gateway()
+            model = await gateway.push(PLAN, WEIGHTS)
+            await parties.stop(1)
+            shutil.rmtree(tmp_path / "party1" / "data")
+            shutil.copytree(tmp_path / "backup", tmp_path / "party1" / "data")
+            parties.start(1)
+            await parties.ready()
+            gateway = await parties.gateway()
+            assert await _names(gateway, 1) == []
+            await gateway.command(model, "delete")
+            await gateway.push(PLAN, WEIGHTS)
             assert await _answers(gateway)
 
     asyncio.run(main())
@@ -210,6 +248,8 @@ def test_bundles_for_a_model_that_one_evaluator_does_not_hold_yet(tmp_path: Path
             header, envelopes, model = gateway.make_push(PLAN, WEIGHTS, keys)
             receipts = [await gateway.prepare(p, header, envelopes[p]) for p in range(3)]
             epoch = parties.nodes[0].peers.epoch
+            # Party 1 is slow to hear of the commit from its peers.
+            parties.nodes[1].peers._greeted = lambda *_: None
             for party in (0, 2):
                 await gateway.commit(party, model, receipts)
             follower = parties.nodes[1]._role._follower  # type: ignore[union-attr]

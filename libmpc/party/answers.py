@@ -1,0 +1,140 @@
+"""What a party answers to gateways: the work behind each request of ``gateways.py``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from libmpc._version import __version__
+from libmpc.clock import Clock
+from libmpc.errors import IntegrityError, LibmpcError, UnavailableError
+from libmpc.party.catalog import Catalog
+from libmpc.party.desk import QueryDesk
+from libmpc.party.messages import Batch, Commit, ModelList, ModelState, PartyStatus
+from libmpc.party.queries import Query
+from libmpc.sealing.hpke_keys import HpkeKeys
+from libmpc.wire.envelope import PushPlaintext
+from libmpc.wire.headers import PushHeader, QueryHeader, push_info
+from libmpc.wire.lifetime import check_expiry
+from libmpc.wire.manifest import model_digest
+from libmpc.wire.signed import Signed
+
+MAX_PUSH_LIFE_MS = 3_600_000
+
+
+class Condition(Protocol):
+    """How the party is at this moment."""
+
+    @property
+    def epoch(self) -> bytes | None: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def submit(self) -> Callable[[Sequence[Query]], None] | None: ...
+
+
+class Answers:
+    """Carries out requests; one object for all gateways.
+
+    Args:
+        index: 0, 1 or 2.
+        deployment: the deployment's id.
+        lock: serialises changes of the catalog.
+        condition: the epoch, why there is none, and where queries go.
+        changed: called when a model was pushed, served, stopped, replaced or deleted.
+    """
+
+    def __init__(
+        self,
+        index: int,
+        deployment: bytes,
+        *,
+        catalog: Catalog,
+        desk: QueryDesk,
+        keys: HpkeKeys,
+        clock: Clock,
+        lock: asyncio.Lock,
+        condition: Condition,
+        changed: Callable[[], None],
+    ) -> None:
+        self._index = index
+        self._deployment = deployment
+        self._catalog = catalog
+        self._desk = desk
+        self._keys = keys
+        self._clock = clock
+        self._lock = lock
+        self._condition = condition
+        self._changed = changed
+
+    def status(self) -> PartyStatus:
+        epoch = self._condition.epoch
+        return PartyStatus(
+            party=self._index,
+            version=__version__,
+            ready=epoch is not None,
+            reason=self._condition.reason,
+            epoch=epoch.hex() if epoch else None,
+            models=len(self._catalog.entries),
+        )
+
+    def key(self) -> Signed:
+        return self._keys.current()
+
+    def models(self) -> ModelList:
+        return ModelList(
+            models=tuple(
+                ModelState(
+                    name=entry.record.name,
+                    model=model,
+                    state="serving" if entry.record.serving else "stopped",
+                    num_requests=entry.record.num_requests,
+                    served=entry.record.served,
+                    plan_digest=entry.plan.digest.hex(),
+                    descriptor=entry.descriptor,
+                )
+                for model, entry in sorted(
+                    self._catalog.entries.items(), key=lambda item: item[1].record.name
+                )
+            )
+        )
+
+    async def prepare(self, header: PushHeader, envelope: memoryview) -> Signed:
+        check_expiry("push", header.expires_ms, self._clock.now(), MAX_PUSH_LIFE_MS)
+        info = push_info(self._deployment, header, self._index)
+        key_id = header.key_ids[self._index]
+
+        def work() -> Signed:
+            push = PushPlaintext.parse(self._keys.open(key_id, info, envelope))
+            if model_digest(push.manifest.document).hex() != header.model:
+                raise IntegrityError("the push holds another model than it says", status=422)
+            return self._catalog.prepare(push.manifest, memoryview(push.share))
+
+        async with self._lock:
+            return await asyncio.to_thread(work)
+
+    async def commit(self, commit: Commit) -> None:
+        async with self._lock:
+            await asyncio.to_thread(self._catalog.commit, commit.model, commit.receipts)
+        self._changed()
+
+    async def command(self, signed: Signed) -> None:
+        async with self._lock:
+            await asyncio.to_thread(self._catalog.command, signed)
+        self._changed()
+
+    def query_batch(
+        self, batch: Batch, envelopes: list[memoryview]
+    ) -> list[tuple[QueryHeader, Awaitable[bytes]]]:
+        submit = self._condition.submit
+        if submit is None:
+            error = UnavailableError(
+                self._condition.reason or "not an evaluator", status=503, retry_after=1
+            )
+            return [(entry.header, _raise(error)) for entry in batch.entries]
+        return self._desk.take(batch, envelopes, submit)
+
+
+async def _raise(error: LibmpcError) -> bytes:
+    raise error
