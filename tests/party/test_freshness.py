@@ -105,14 +105,22 @@ def test_a_bundle_that_party_1_refuses_is_gone(tmp_path: Path) -> None:
             gateway = await parties.gateway()
             await gateway.push(PLAN, WEIGHTS)
             await gateway.query(inputs())
-            role: Any = parties.nodes[1]._role
-            follower = role._follower
-            ready = set(follower.pool._ready)
+            roles: Any = [parties.nodes[p]._role for p in (0, 1)]
+            pools = roles[0]._leader.pool, roles[1]._follower.pool
+
+            def full() -> bool:
+                return not any(p._pending for p in pools) and set(pools[0]._ready) == set(
+                    pools[1]._ready
+                )
+
+            await until(full)
+            ready = set(pools[1]._ready)
             bad = await gateway.seal_query(inputs())
             bad.envelopes[1] = bad.envelopes[1][:-1] + b"?"
             (answer,) = await gateway.send([bad])
             assert 200 not in await statuses(answer)
-            gone = ready - set(follower.pool._ready)
+            gone = ready - set(pools[1]._ready)
+            assert gone == ready - set(pools[0]._ready)
             assert len(gone) == 1
 
     asyncio.run(main())
