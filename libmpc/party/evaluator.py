@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from libmpc.errors import LibmpcError
 from libmpc.failure import describe
-from libmpc.link import Buffer
+from libmpc.link import Buffer, Message
 from libmpc.party.catalog import Catalog, Entry
+from libmpc.party.desk import QueryDesk
 from libmpc.party.keys import CORRELATED, LEAVING, bundle_stream
 from libmpc.party.messages import BundleHeader, Kind, RunAbort, RunHeader
-from libmpc.party.pool import BundlePool
-from libmpc.party.queries import Query
+from libmpc.party.pool import BundlePool, PoolKey
 from libmpc.party.run import Part, Run, RunAborted, stack, unavailable
 from libmpc.prg import Stream
 from libmpc.protocol import EvaluatorWeights
@@ -33,6 +33,23 @@ from libmpc.wire.errors import WireError
 log = logging.getLogger(__name__)
 
 Send = Callable[..., Awaitable[None]]  # (kind, bundle, step, *buffers)
+
+
+@dataclass(frozen=True)
+class RoleSettings:
+    """Bounds of a party's part in runs.
+
+    Attributes:
+        round_timeout: seconds to wait for one message of the other evaluator.
+        take_timeout: seconds that a run waits for correlated randomness.
+        pool: how many bundles to keep ready for each served model, by batch size.
+        max_pool_bytes: memory for all bundles together.
+    """
+
+    round_timeout: float = 5.0
+    take_timeout: float = 20.0
+    pool: Mapping[int, int] = field(default_factory=lambda: {1: 8, 8: 2, 32: 1, 128: 1})
+    max_pool_bytes: int = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -52,9 +69,9 @@ class Evaluator:
         secrets: the epoch and its secrets.
         catalog: the stored models.
         peer: sends to the other evaluator.
-        release: lets a complete query's reply leave.
+        desk: where queries are found, and from where complete ones leave.
         executor: where bundles are prepared.
-        round_timeout: seconds to wait for one frame of the peer.
+        settings: bounds.
     """
 
     def __init__(
@@ -64,20 +81,25 @@ class Evaluator:
         secrets: EpochSecrets,
         catalog: Catalog,
         peer: Send,
-        release: Callable[[Query], None],
+        desk: QueryDesk,
         executor: Executor,
-        round_timeout: float,
+        settings: RoleSettings,
     ) -> None:
         self.index = index
         self.pool = BundlePool(executor)
         self._secrets = secrets
         self._catalog = catalog
         self._peer = peer
-        self._release = release
-        self._round_timeout = round_timeout
+        self._desk = desk
+        self._settings = settings
         self._runs: dict[int, Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
+
+    @property
+    def levels(self) -> Mapping[PoolKey, int]:
+        """Bundles that are ready, by model and batch size."""
+        return self.pool.levels
 
     def close(self) -> None:
         """The epoch has ended: every run and every bundle with it."""
@@ -88,17 +110,31 @@ class Evaluator:
             task.cancel()
         self.pool.reset()
 
-    # ---- frames of the other parties
+    # ---- frames of the other evaluator
 
-    def on_round(self, bundle: int, step: int, payload: bytes) -> None:
-        run = self._runs.get(bundle)
-        if run is not None:  # otherwise it ended here, and the peer does not know yet
-            run.receive(step, payload)
+    def _receive_of_run(self, message: Message) -> None:
+        """A message that both evaluators may send.
 
-    def on_abort(self, bundle: int, abort: RunAbort) -> None:
-        run = self._runs.get(bundle)
-        if run is not None:
-            run.abort(RunAborted(abort.refused))
+        Raises:
+            WireError: it is another one.
+        """
+        # A run that has ended here is one that the peer does not know of yet.
+        run = self._runs.get(message.bundle)
+        match message.kind:
+            case Kind.ROUND:
+                if run is not None:
+                    run.receive(message.step, bytes(message.payload))
+            case Kind.ABORT:
+                abort = RunAbort.parse(message.payload)
+                if run is not None:
+                    run.abort(RunAborted(abort.refused))
+                else:
+                    self._give_up(abort.refused)
+            case _:
+                raise WireError(f"a message that party {self.index} does not expect here")
+
+    def _give_up(self, numbers: Sequence[str]) -> None:
+        """Queries that the other evaluator will not run, and that are in no run here."""
 
     # ---- bundles
 
@@ -163,7 +199,7 @@ class Evaluator:
             if part.query.complete and not part.query.released and not part.query.done.done():
                 # SECURITY: from here on no run may take this query again: its half may be out.
                 part.query.released = True
-                self._release(part.query)
+                self._desk.release(part.query)
 
     async def _send(self, kind: Kind, bundle: int, step: int, payload: Buffer) -> None:
         # SECURITY: bundle numbers begin anew in the next epoch, on the same link; nothing of this
@@ -186,7 +222,7 @@ class Evaluator:
         async def send(bundle: int, step: int, payload: bytes | bytearray | memoryview) -> None:
             await self._send(Kind.ROUND, bundle, step, payload)
 
-        run = Run(header.bundle, header, send, self._round_timeout)
+        run = Run(header.bundle, header, send, self._settings.round_timeout)
         self._runs[header.bundle] = run
         return run
 

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Sequence
 from concurrent.futures import Executor
 
 from libmpc.errors import InputError
+from libmpc.link import Message
 from libmpc.party.catalog import Catalog, Entry
-from libmpc.party.evaluator import EpochSecrets, Evaluator, Send
-from libmpc.party.messages import BundleHeader, Kind, RunAbort, RunAgreement, RunHeader, Slice
+from libmpc.party.desk import QueryDesk
+from libmpc.party.evaluator import EpochSecrets, Evaluator, RoleSettings, Send
+from libmpc.party.messages import BundleHeader, Kind, RunAgreement, RunHeader, Slice
 from libmpc.party.queries import Query
 from libmpc.party.run import LADDER, Part, Run, RunAborted, run_digest, tag_check
 from libmpc.runtime import correction_sizes
 from libmpc.wire.errors import WireError
 
-#: waits for a query's envelope, or its fate: ``None`` when party 1 has refused it or never got it
-FindQuery = Callable[[str], Coroutine[None, None, Query | None]]
-
 
 class Follower(Evaluator):
-    """Party 1.
-
-    Args (besides those of ``Evaluator``):
-        find: finds an opened query by number, waiting a moment for it.
-        dismiss: gives up on a query.
-        take_timeout: seconds that a run waits for its bundle.
-    """
+    """Party 1."""
 
     def __init__(
         self,
@@ -34,31 +27,52 @@ class Follower(Evaluator):
         secrets: EpochSecrets,
         catalog: Catalog,
         peer: Send,
-        find: FindQuery,
-        dismiss: Callable[[str], None],
-        release: Callable[[Query], None],
+        desk: QueryDesk,
         executor: Executor,
-        round_timeout: float,
-        take_timeout: float,
+        settings: RoleSettings,
     ) -> None:
         super().__init__(
             index=1,
             secrets=secrets,
             catalog=catalog,
             peer=peer,
-            release=release,
+            desk=desk,
             executor=executor,
-            round_timeout=round_timeout,
+            settings=settings,
         )
-        self._find = find
-        self._dismiss = dismiss
-        self._take_timeout = take_timeout
         self._coming: dict[int, BundleHeader] = {}
         self._declined: set[int] = set()
 
+    def start(self) -> None:
+        """Party 0 begins everything."""
+
+    def submit(self, queries: Sequence[Query]) -> None:
+        """Party 0 says when they run, and with which bundle."""
+
+    def dismiss(self, number: str) -> None:
+        """Party 0 hears of it when it names the query."""
+
+    def receive(self, peer: int, message: Message) -> None:
+        """A message of party 0 or 2.
+
+        Raises:
+            WireError: one that party 1 does not expect from that party.
+        """
+        match peer, message.kind:
+            case 2, Kind.BUNDLE:
+                self._on_bundle(BundleHeader.parse(message.payload))
+            case 2, Kind.CORRECTION:
+                self._on_correction(message.bundle, message.step, bytes(message.payload))
+            case 0, Kind.RUN:
+                self._on_run(RunHeader.parse(message.payload))
+            case 0, _:
+                self._receive_of_run(message)
+            case _:
+                raise WireError("a message that party 1 does not expect of the dealer")
+
     # ---- bundles
 
-    def on_bundle(self, header: BundleHeader) -> None:
+    def _on_bundle(self, header: BundleHeader) -> None:
         """The dealer begins a bundle."""
         if header.rung not in LADDER:
             raise WireError("a bundle for an unknown batch size")
@@ -74,7 +88,7 @@ class Follower(Evaluator):
         if not expected:
             self._complete(header.bundle)
 
-    def on_correction(self, bundle: int, step: int, payload: bytes) -> None:
+    def _on_correction(self, bundle: int, step: int, payload: bytes) -> None:
         if bundle in self._declined:
             return
         if self.pool.correct(bundle, step, payload):
@@ -92,18 +106,15 @@ class Follower(Evaluator):
 
     # ---- runs
 
-    def on_run(self, header: RunHeader) -> None:
+    def _on_run(self, header: RunHeader) -> None:
         """Party 0 begins a run; its first round is right behind."""
         if header.bundle in self._runs:
             raise WireError("a run that is under way")
         self.spawn(self._follow(header, self._open_run(header)))
 
-    def on_abort(self, bundle: int, abort: RunAbort) -> None:
-        """A run has ended at party 0, or queries that were in none."""
-        super().on_abort(bundle, abort)
-        if bundle not in self._runs:
-            for number in abort.refused:
-                self._dismiss(number)
+    def _give_up(self, numbers: Sequence[str]) -> None:
+        for number in numbers:
+            self._desk.dismiss(number)
 
     async def _follow(self, header: RunHeader, run: Run) -> None:
         parts: list[Part] = []
@@ -116,7 +127,7 @@ class Follower(Evaluator):
             # SECURITY: taken before anything that depends on it is sent, and gone even if the run
             # ends at once: party 0 has sent its first message under it.
             bundle = await self.pool.take_named(
-                header.bundle, (header.model, header.rung), self._take_timeout
+                header.bundle, (header.model, header.rung), self._settings.take_timeout
             )
             refused = [s.query for s, p in zip(header.slices, found, strict=True) if p is None]
             if refused:
@@ -138,7 +149,7 @@ class Follower(Evaluator):
 
     async def _part(self, item: Slice, model: str) -> Part | None:
         """The rows that party 0 named, or ``None`` where this query cannot be computed."""
-        query = await self._find(item.query)
+        query = await self._desk.find(item.query)
         if query is None or query.released or query.entry.record.model != model:
             return None
         if not item.start < item.stop <= query.rows or item.tag_check != tag_check(query):

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 
+from libmpc.link import Message
 from libmpc.party.catalog import Catalog
-from libmpc.party.evaluator import EpochSecrets, Evaluator, Send
+from libmpc.party.desk import QueryDesk
+from libmpc.party.evaluator import EpochSecrets, Evaluator, RoleSettings, Send
 from libmpc.party.messages import BundleHeader, Deal, Kind, RunAgreement, RunHeader
 from libmpc.party.pool import PoolKey
 from libmpc.party.queries import Query
 from libmpc.party.run import Part, RunAborted, cut, run_digest
 from libmpc.party.supply import Supply
+from libmpc.runtime import plan_cost
 from libmpc.wire.errors import WireError
 
 #: in place of a bundle's number, where a query ends that was in no run
 NO_BUNDLE = 0
+#: memory of a prepared bundle, as a multiple of its corrections (1.33 for the tutorial CNN, 1.45
+#: for a wide perceptron)
+PREPARED_FACTOR = 1.5
 #: pause before bundles are asked for that another party had no model for
 ASK_AGAIN_SECONDS = 0.1
 #: runs of one party at the same time; while one waits for a round another computes
@@ -28,10 +34,6 @@ class Leader(Evaluator):
 
     Args (besides those of ``Evaluator``):
         dealer: sends to party 2.
-        targets: how many bundles to hold, by rung.
-        bundle_bytes: memory that one bundle takes.
-        max_pool_bytes: memory for all bundles.
-        take_timeout: seconds that a run waits for a bundle.
     """
 
     def __init__(
@@ -41,26 +43,22 @@ class Leader(Evaluator):
         catalog: Catalog,
         peer: Send,
         dealer: Send,
-        release: Callable[[Query], None],
+        desk: QueryDesk,
         executor: Executor,
-        round_timeout: float,
-        targets: Mapping[int, int],
-        bundle_bytes: Callable[[PoolKey], int],
-        max_pool_bytes: int,
-        take_timeout: float,
+        settings: RoleSettings,
     ) -> None:
         super().__init__(
             index=0,
             secrets=secrets,
             catalog=catalog,
             peer=peer,
-            release=release,
+            desk=desk,
             executor=executor,
-            round_timeout=round_timeout,
+            settings=settings,
         )
-        self._take_timeout = take_timeout
         self._asking = False
         self._slots = asyncio.Semaphore(MAX_RUNS)
+        self._sizes: dict[PoolKey, int] = {}
 
         def request(deal: Deal) -> None:
             self.spawn(self._request(dealer, deal))
@@ -69,10 +67,41 @@ class Leader(Evaluator):
             pool=self.pool,
             request=request,
             served=lambda: self.served,
-            targets=targets,
-            bundle_bytes=bundle_bytes,
-            max_bytes=max_pool_bytes,
+            targets=settings.pool,
+            bundle_bytes=self._bundle_bytes,
+            max_bytes=settings.max_pool_bytes,
         )
+
+    def start(self) -> None:
+        """Begin to fill the pool."""
+        self.supply.top_up()
+
+    def receive(self, peer: int, message: Message) -> None:
+        """A message of party 1 or 2.
+
+        Raises:
+            WireError: one that party 0 does not expect from that party.
+        """
+        match peer, message.kind:
+            case ((1 | 2), Kind.DECLINED):
+                self._on_declined(message.bundle)
+            case 2, Kind.DEALT:
+                self._on_dealt(BundleHeader.parse(message.payload))
+            case 1, Kind.AGREE:
+                run = self._runs.get(message.bundle)
+                if run is not None:
+                    run.agree(RunAgreement.parse(message.payload).digest)
+            case 1, _:
+                self._receive_of_run(message)
+            case _:
+                raise WireError("a message that party 0 does not expect of the dealer")
+
+    def _bundle_bytes(self, key: PoolKey) -> int:
+        entry = self._catalog.entries.get(key[0])
+        if key not in self._sizes and entry is not None:
+            corrections = plan_cost(entry.plan, key[1]).correction_bytes
+            self._sizes[key] = int(PREPARED_FACTOR * corrections)
+        return self._sizes.get(key, 0)
 
     @staticmethod
     async def _request(dealer: Send, deal: Deal) -> None:
@@ -85,7 +114,7 @@ class Leader(Evaluator):
         super().models_changed()
         self.supply.top_up()
 
-    def on_dealt(self, header: BundleHeader) -> None:
+    def _on_dealt(self, header: BundleHeader) -> None:
         """The dealer has finished a bundle: prepare our half."""
         asked = self.pool.expected(header.bundle)
         if asked is None:
@@ -98,7 +127,7 @@ class Leader(Evaluator):
         entry = self._expect(header)
         self._prepare(header, entry)
 
-    def on_declined(self, bundle: int) -> None:
+    def _on_declined(self, bundle: int) -> None:
         """Another party does not hold the bundle's model; ask again when that may have changed."""
         self.pool.drop(bundle)
         if not self._asking:
@@ -109,11 +138,6 @@ class Leader(Evaluator):
         await asyncio.sleep(ASK_AGAIN_SECONDS)
         self._asking = False
         self.supply.top_up()
-
-    def on_agreement(self, bundle: int, agreement: RunAgreement) -> None:
-        run = self._runs.get(bundle)
-        if run is not None:
-            run.agree(agreement.digest)
 
     def submit(self, queries: Sequence[Query]) -> None:
         """Run queries of one model, in order."""
@@ -141,7 +165,7 @@ class Leader(Evaluator):
         """One run; the queries that party 1 refused, if any."""
         entry = parts[0].query.entry
         model = entry.record.model
-        number, bundle = await self.supply.take((model, rung), self._take_timeout)
+        number, bundle = await self.supply.take((model, rung), self._settings.take_timeout)
         header = RunHeader(
             bundle=number,
             model=model,

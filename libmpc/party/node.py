@@ -27,11 +27,12 @@ from libmpc.party import sync
 from libmpc.party.answers import Answers
 from libmpc.party.catalog import Catalog
 from libmpc.party.desk import QueryDesk
+from libmpc.party.evaluator import RoleSettings
 from libmpc.party.gateways import GatewayPort
 from libmpc.party.peers import PeerLinks
 from libmpc.party.pool import PoolKey
 from libmpc.party.queries import Query
-from libmpc.party.roles import Role, RoleSettings, make_role
+from libmpc.party.roles import Role, make_role
 from libmpc.party.store import Store
 from libmpc.sealing.hpke_keys import HpkeKeys
 

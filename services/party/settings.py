@@ -6,8 +6,8 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from libmpc.link import LinkSettings
+from libmpc.party.evaluator import RoleSettings
 from libmpc.party.node import NodeSettings
-from libmpc.party.roles import RoleSettings
 from services.common.settings import ServiceSettings
 
 

@@ -106,7 +106,7 @@ def test_a_bundle_that_party_1_refuses_is_gone(tmp_path: Path) -> None:
             await gateway.push(PLAN, WEIGHTS)
             await gateway.query(inputs())
             roles: Any = [parties.nodes[p]._role for p in (0, 1)]
-            pools = roles[0]._leader.pool, roles[1]._follower.pool
+            pools = roles[0].pool, roles[1].pool
 
             def full() -> bool:
                 return not any(p._pending for p in pools) and set(pools[0]._ready) == set(
