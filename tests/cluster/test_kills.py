@@ -86,6 +86,45 @@ def test_kill_9(tmp_path: Path) -> None:
     assert load.longest < 21
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_frozen_services_end_queries_in_seconds(tmp_path: Path) -> None:
+    model = libmpc.load_model(data.model_path("short-conv-mnist.h5"), input_range=(0, 1))
+    images, _ = data.digits()
+    found: dict[str, tuple[float, float]] = {}
+    with libmpc.LocalCluster(tmp_path) as cluster:
+        cluster.share(model, "digits", serve=True)
+        load = Load(Path(cluster.deployment), images, model.reference(images))
+        load.start()
+        for name in SERVICES:
+            _wait(partial(_has_answered, load, load.right + 5), 60)
+            pid = cluster.processes[name]
+            assert pid is not None
+            failures = len(load.errors)
+            os.kill(pid, signal.SIGSTOP)
+            stopped = time.monotonic()
+            # A frozen gateway is the client's own timeout; the parties notice each other.
+            _wait(partial(_has_failed, load, failures), 30)
+            noticed = time.monotonic() - stopped
+            os.kill(pid, signal.SIGCONT)
+            going = time.monotonic()
+            _wait(partial(_has_answered, load, load.right + 5), 60)
+            found[name] = noticed, load.last_error - going
+        load.stopping.set()
+        load.join(30)
+    for name, (noticed, recovered) in found.items():
+        print(
+            f"{name}: an error after {noticed:.1f} s, the last one {recovered:.1f} s after SIGCONT"
+        )
+    assert load.wrong == 0
+    assert not [e for e in load.errors if not isinstance(e, libmpc.UnavailableError)]
+    assert all(found[name][0] < 10 for name in SERVICES[:3])
+
+
+def _has_failed(load: Load, before: int) -> bool:
+    return len(load.errors) > before
+
+
 def _kill(cluster: libmpc.LocalCluster, name: str) -> int:
     pid = cluster.processes[name]
     assert pid is not None

@@ -49,8 +49,8 @@ class Load:
     @property
     def summary(self) -> str:
         """What the client saw, in one line."""
-        kinds = Counter(f"{type(e).__name__} {e.status or ''}".strip() for e in self.errors)
-        seen = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "no errors"
+        kinds = Counter(map(kind, self.errors))
+        seen = ", ".join(f"{count} {name}" for name, count in kinds.items()) or "no errors"
         return f"{self.right} right, {self.wrong} wrong, {seen}; longest wait {self.longest:.1f} s"
 
     def _run(self) -> None:
@@ -77,3 +77,8 @@ class Load:
             self.wrong += not same
             self.last_right = time.monotonic()
         self.longest = max(self.longest, time.monotonic() - begin)
+
+
+def kind(error: libmpc.LibmpcError) -> str:
+    """An error's class and status, such as ``UnavailableError 503``."""
+    return f"{type(error).__name__} {getattr(error, 'status', None) or ''}".strip()

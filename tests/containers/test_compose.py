@@ -108,7 +108,9 @@ def test_published_on_this_machine_only(stack: Stack) -> None:
 def test_networks_are_closed(stack: Stack) -> None:
     services = [f"{service}:8443" for service in SERVICES]
     probes = [f"{service}:8081" for service in SERVICES]
-    host = [f"{gateway}:{port}" for gateway in _gateways(stack) for port in (22, stack.compose.port)]
+    host = [
+        f"{gateway}:{port}" for gateway in _gateways(stack) for port in (22, stack.compose.port)
+    ]
     for service in SERVICES:
         places = [*services, *probes, *OUTSIDE, *(host if service != "gateway" else [])]
         command = ["python", "-c", _REACH, *places]

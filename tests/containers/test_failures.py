@@ -10,7 +10,7 @@ import pytest
 
 import libmpc
 from libmpc.graph.model import Model
-from tests.containers.load import Load
+from tests.containers.load import Load, kind
 from tests.containers.stack import SERVICES, Stack, until
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(300)]
@@ -64,13 +64,20 @@ def _check(load: Load, what: str, fault: Callable[[], None]) -> None:
     done = time.monotonic()
     until(lambda: load.last_right > done, RECOVERY, f"right answers after {what}")
     seen = load.errors[errors:]
-    names = {f"{type(error).__name__} {error.status or ''}".strip() for error in seen}
+    names = set(map(kind, seen))
     print(
         f"\n{what}: {len(seen)} errors ({', '.join(sorted(names)) or '-'}), right answers "
         f"{load.last_right - done:.1f} s after its end, longest wait {load.longest:.1f} s"
     )
     assert load.broken is None
     assert load.wrong == wrong
-    unclear = [error for error in seen if not isinstance(error, libmpc.UnavailableError)]
-    assert not unclear
+    assert not [error for error in seen if not _is_clear(error)]
     assert load.longest < 15
+
+
+def _is_clear(error: libmpc.LibmpcError) -> bool:
+    if isinstance(error, libmpc.ConfigError):
+        # While nobody is behind the published port, whatever this machine has in the way may
+        # answer instead; the client must have refused its certificate.
+        return "certificate" in str(error)
+    return isinstance(error, libmpc.UnavailableError)

@@ -63,7 +63,7 @@ def test_three_organisations(tmp_path: Path, three: list[Path]) -> None:
             "data": "data",
             "host": "0.0.0.0",
             "port": 8443,
-            "health_host": "0.0.0.0",
+            "health_host": "127.0.0.1",
             "health_port": 8081,
         }
         private = [p.read_text() for p in (public.parent / "keys").glob("*.key")]
