@@ -3,16 +3,18 @@
     python docs/generate.py            # rewrite them
     python docs/generate.py --check    # fail if one is out of date
 
-``docs/cli.md`` is generated as a whole; elsewhere a generated part stands between two comments:
+``docs/cli.md`` and ``docs/openapi/`` are generated as a whole; elsewhere a generated part stands between two comments:
 ``<!-- generated: NAME -->`` and ``<!-- end -->``.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -102,11 +104,56 @@ def errors() -> str:
     return table(("error", "is a", "when"), rows)
 
 
+# ---- OpenAPI
+
+
+def openapi() -> dict[str, Any]:
+    """The OpenAPI documents of both services; no service is started for them."""
+    from pydantic import SecretStr
+
+    from services.common.http2_server import LinkEndpoint
+    from services.gateway.app import make_app as gateway_app
+    from services.party.app import make_app as party_app
+
+    async def nobody(stream: object) -> None: ...
+
+    # Stand-ins: routes ask a gateway and a node for something only when they are called.
+    gateway: Any = SimpleNamespace(settings=SimpleNamespace(token_sha256=SecretStr("")))
+    node: Any = None
+    return {
+        "gateway": gateway_app(gateway).openapi(),
+        "party": party_app(node, LinkEndpoint(nobody)).openapi(),
+    }
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Method, path and description of every operation, sorted by path."""
+    for path, methods in sorted(document["paths"].items()):
+        for method, operation in sorted(methods.items()):
+            yield method.upper(), path, operation
+
+
+def gateway_routes() -> str:
+    """The table of the gateway's routes."""
+    rows = []
+    for method, path, operation in operations(openapi()["gateway"]):
+        # FastAPI adds 422 in a form of its own wherever a path has a name; no name leads to it.
+        statuses = [
+            status
+            for status, answer in sorted(operation["responses"].items())
+            if "HTTPValidationError" not in json.dumps(answer)
+        ]
+        token = "yes" if operation.get("security") else "no"
+        rows.append((f"`{method} {path}`", operation["summary"], token, ", ".join(statuses)))
+    return table(("route", "what", "token", "statuses"), rows)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "party settings": party_settings,
     "gateway settings": gateway_settings,
     "message kinds": message_kinds,
     "errors": errors,
+    "gateway routes": gateway_routes,
 }
 
 
@@ -171,6 +218,9 @@ def _default(option: Any) -> str:
 def outputs() -> dict[Path, str]:
     """Every file with a generated part, and what it must contain."""
     found = {DOCS / "cli.md": cli()}
+    for name, document in openapi().items():
+        text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False)
+        found[DOCS / "openapi" / f"{name}.json"] = text + "\n"
     for path in sorted(DOCS.glob("*.md")):
         text = path.read_text()
         filled = _BLOCK.sub(lambda m: m[1] + BLOCKS[m[2]]() + m[3], text)
@@ -185,6 +235,7 @@ def main(arguments: list[str]) -> int:
     for path in stale:
         sys.stderr.write(f"{path.relative_to(ROOT)} is out of date\n")
         if "--check" not in arguments:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(outputs()[path])
     return 1 if stale and "--check" in arguments else 0
 

@@ -147,12 +147,12 @@ class Engine:
     def remove(self, *, volumes: bool) -> None:
         """Stop and remove all containers and networks of the project, and volumes if wanted."""
         containers = self._client.containers.list(all=True, filters={"label": self._label})
-        for thing in containers:
-            self._try(lambda thing=thing: thing.remove(force=True))
-        for thing in self._networks():
-            self._try(thing.remove)
-        for thing in self._client.volumes.list(filters={"label": self._label}) if volumes else ():
-            self._try(thing.remove)
+        for container in containers:
+            self._try(container.remove, force=True)
+        for network in self._networks():
+            self._try(network.remove)
+        for volume in self._client.volumes.list(filters={"label": self._label}) if volumes else ():
+            self._try(volume.remove)
 
     @property
     def _label(self) -> str:
@@ -173,9 +173,9 @@ class Engine:
         found: list[Any] = self._client.networks.list(filters={"label": self._label})
         return found
 
-    def _try(self, action: Callable[[], object]) -> None:
+    def _try(self, action: Callable[..., object], **options: Any) -> None:
         with contextlib.suppress(self._failure, OSError):
-            action()
+            action(**options)
 
     @contextlib.contextmanager
     def _explained(self, what: str) -> Iterator[None]:

@@ -32,7 +32,7 @@ class Watch:
         self._stopping = threading.Event()
         self._sockets: Any = importlib.import_module("docker.utils.socket")
         self._failure: Any = importlib.import_module("docker.errors").DockerException
-        self._thread = threading.Thread(target=self._run, name=f"watch {name}", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Start the container; the engine starts it again whenever it fails."""
@@ -52,7 +52,8 @@ class Watch:
 
     def join(self, timeout: float) -> None:
         """Wait until nothing more is reported."""
-        self._thread.join(timeout)
+        if self._thread is not None:
+            self._thread.join(timeout)
 
     @property
     def pid(self) -> int | None:
@@ -95,6 +96,8 @@ class Watch:
 
     def _read(self, stream: Any) -> None:
         rest = b""
+        # The SDK hands out a file over the socket, whose close() leaves the socket open.
+        socket = getattr(stream, "_sock", None)
         try:
             for _, piece in self._sockets.frames_iter(stream, tty=False):
                 *lines, rest = (rest + piece).split(b"\n")
@@ -103,5 +106,7 @@ class Watch:
         except OSError:
             pass
         finally:
-            with contextlib.suppress(OSError):
-                stream.close()
+            for part in (stream, socket):
+                with contextlib.suppress(OSError):
+                    if part is not None:
+                        part.close()

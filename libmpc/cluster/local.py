@@ -8,11 +8,10 @@ import os
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeVar, get_args
 
 from libmpc.cluster.local_deployment import READY_SECONDS, running
 from libmpc.cluster.remote import Cluster, ServedModel
-from libmpc.cluster.supervisor import Supervisor
 from libmpc.deployment_init import DEPLOYMENT_FILE
 from libmpc.errors import ConfigError
 
@@ -24,6 +23,16 @@ if TYPE_CHECKING:
 log = logging.getLogger("libmpc.cluster")
 
 T = TypeVar("T")
+Backend = Literal["process", "docker"]
+
+
+class Services(Protocol):
+    """What runs, whichever way."""
+
+    @property
+    def processes(self) -> dict[str, int | None]:
+        """Process ids by service."""
+        ...
 
 
 class LocalCluster:
@@ -37,6 +46,9 @@ class LocalCluster:
             by the next run. By default a temporary one that is deleted.
         port: the gateway's port; the seven after it are used too. By default free ones.
         timeout: seconds that starting may take.
+        backend: ``process``, or ``docker`` for containers (``pip install 'libmpc[docker]'``, and
+            the images, ``make images``). Containers keep keys and shares in volumes, and need no
+            port but the gateway's.
     """
 
     def __init__(
@@ -45,13 +57,17 @@ class LocalCluster:
         *,
         port: int | None = None,
         timeout: float = READY_SECONDS,
+        backend: Backend = "process",
     ) -> None:
+        if backend not in get_args(Backend):
+            raise ConfigError(f"there is no backend {backend!r}; take 'process' or 'docker'")
+        self._backend = backend
         self._given = None if directory is None else Path(directory)
         self._port = port
         self._timeout = timeout
         self._stack = contextlib.ExitStack()
         self._directory: Path | None = None
-        self._supervisor: Supervisor | None = None
+        self._supervisor: Services | None = None
         self._cluster: Cluster | None = None
 
     def start(self) -> None:
@@ -69,9 +85,7 @@ class LocalCluster:
                     tempfile.TemporaryDirectory(prefix="libmpc-", ignore_cleanup_errors=True)
                 )
             )
-            supervisor = stack.enter_context(
-                running(directory, _log, port=self._port, timeout=self._timeout)
-            )
+            supervisor = stack.enter_context(self._running(directory))
             cluster = stack.enter_context(Cluster.from_file(directory / DEPLOYMENT_FILE))
             self._directory, self._supervisor, self._cluster = directory, supervisor, cluster
             self._stack = stack.pop_all()
@@ -80,6 +94,19 @@ class LocalCluster:
         """Stop all services, within 5 seconds. A second call does nothing."""
         self._directory = self._supervisor = self._cluster = None
         self._stack.close()
+
+    def _running(self, directory: Path) -> contextlib.AbstractContextManager[Services]:
+        if self._backend == "process":
+            return running(directory, _log, port=self._port, timeout=self._timeout)
+        from libmpc.cluster.docker_local import running_in_docker
+
+        return running_in_docker(
+            directory,
+            _log,
+            port=self._port,
+            timeout=self._timeout,
+            keep=self._given is not None,
+        )
 
     @property
     def directory(self) -> Path:

@@ -44,10 +44,11 @@ def kernel(*arguments: Any) -> Callable[[F], F]:
         options = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
         try:
             compiled: F = _numba.njit([arguments], cache=True, **options)(function)
-        except RuntimeError as error:
-            if "no locator available" not in str(error):
+        except (OSError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "no locator available" not in str(error):
                 raise
-            # A read-only installation without a writable cache directory: compile every time.
+            # A read-only installation without a writable cache directory, or an image's kernels
+            # for another processor: compile every time.
             compiled = _numba.njit([arguments], **options)(function)
         return compiled
 

@@ -134,4 +134,6 @@ def merge(lists: dict[int, ModelList]) -> list[ModelView]:
 
 
 def _unknown(name: str) -> ModelNotFoundError:
-    return ModelNotFoundError(f"there is no model {name!r}; GET /v2/models lists them", status=404)
+    return ModelNotFoundError(
+        f"there is no model {name!r}; 'libmpc models' (GET /v2/models) lists them", status=404
+    )

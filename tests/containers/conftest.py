@@ -70,3 +70,5 @@ def stack(
         compose("up", "--wait", "--no-build")
         print(f"\nhealthy after {time.monotonic() - begin:.1f} s")
         yield Stack(docker_client, compose)
+    filters = {"label": f"com.docker.compose.project={compose.project}"}
+    assert not docker_client.volumes.list(filters=filters), "'down --volumes' forgets everything"

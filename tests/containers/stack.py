@@ -24,7 +24,7 @@ def pids():
             if b"--config" in line:
                 yield int(name)
 """
-_KILL = f"{_SERVICE}\nfor pid in pids(): os.kill(pid, 9)"
+KILL_SERVICE = f"{_SERVICE}\nfor pid in pids(): os.kill(pid, 9)"
 # The service becomes the first choice of the kernel, then memory is used up.
 _EXHAUST = f"""{_SERVICE}
 for pid in pids():
@@ -64,13 +64,16 @@ class Stack:
     def health(self, service: str) -> dict[str, Any]:
         """What the service says of itself."""
         _, output = self.container(service).exec_run(["libmpc-health", "ready"])
-        document: dict[str, Any] = json.loads(output)
+        try:
+            document: dict[str, Any] = json.loads(output)
+        except ValueError:
+            return {"ready": False, "reason": output.decode(errors="replace")}
         return document
 
     def kill(self, service: str) -> None:
         """End the process by SIGKILL; the restart policy has to bring it back."""
         before = self.started(service)
-        self.container(service).exec_run(["python", "-c", _KILL])
+        self.container(service).exec_run(["python", "-c", KILL_SERVICE])
         until(lambda: self.started(service) != before, 30, f"{service} is started again")
 
     def exhaust(self, service: str) -> None:

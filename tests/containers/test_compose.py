@@ -7,6 +7,7 @@ import json
 import os
 import stat
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import libmpc
 from libmpc import data
 from libmpc.graph.model import Model
 from tests.cli.run import Cli
-from tests.containers.stack import SERVICES, Stack
+from tests.containers.stack import SERVICES, Stack, until
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
 
@@ -159,6 +160,29 @@ def test_no_party_has_another_ones_secret(stack: Stack) -> None:
 def test_metrics_and_health_answer_inside(stack: Stack) -> None:
     for service in SERVICES:
         assert stack.health(service) == {"ready": True}
+
+
+def test_down_keeps_shares(stack: Stack, model: Model, digits: np.ndarray) -> None:
+    compose = stack.compose
+    before = compose.deployment.read_bytes()
+    compose("down", "--timeout", "10")
+    begin = time.monotonic()
+    compose("up", "--wait", "--no-build")
+    seconds = time.monotonic() - begin
+    print(f"\nhealthy again after {seconds:.1f} s")
+    assert seconds < 60
+    assert compose.deployment.read_bytes() == before
+    with libmpc.Client(compose.deployment) as client:
+        assert np.array_equal(client.query("mnist", digits[:8]), model.reference(digits[:8]))
+
+
+def test_a_party_is_ready_within_seconds(stack: Stack) -> None:
+    """From its start to its health port's word that an epoch is in force, kernels included."""
+    party = stack.container("party2")
+    party.restart(timeout=10)
+    begin = time.monotonic()
+    until(lambda: stack.health("party2").get("ready"), 10, "party 2 is ready")
+    print(f"\nparty 2 is ready {time.monotonic() - begin:.1f} s after its start")
 
 
 def _gateways(stack: Stack) -> set[str]:

@@ -112,8 +112,7 @@ def test_no_layer_has_a_key(role: str, docker_client: Any, images: dict[str, Any
 
 
 def _layers(client: Any, image: Any, role: str) -> Any:
-    saved = tarfile.open(fileobj=io.BytesIO(b"".join(image.save())))
-    with saved:
+    with tarfile.open(fileobj=io.BytesIO(b"".join(image.save()))) as saved:
         (manifest,) = json.load(saved.extractfile("manifest.json"))  # type: ignore[arg-type]
         base = len(client.images.get("python:3.11-slim-bookworm").attrs["RootFS"]["Layers"])
         for name in manifest["Layers"][base:]:

@@ -1,0 +1,1 @@
+"""A client written from the documentation alone: does docs/ say all that another client needs?"""
