@@ -3,8 +3,8 @@
     python docs/generate.py            # rewrite them
     python docs/generate.py --check    # fail if one is out of date
 
-``docs/cli.md`` and ``docs/openapi/`` are generated as a whole; elsewhere a generated part stands between two comments:
-``<!-- generated: NAME -->`` and ``<!-- end -->``.
+``docs/cli.md`` and ``docs/openapi/`` are generated as a whole; elsewhere a generated part stands
+between two comments: ``<!-- generated: NAME -->`` and ``<!-- end -->``.
 """
 
 from __future__ import annotations

@@ -24,13 +24,18 @@ pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
 
 _REACH = """
 import socket, sys
-for place in sys.argv[1:]:
+from concurrent.futures import ThreadPoolExecutor
+def reach(place):
     host, _, port = place.rpartition(":")
     try:
-        socket.create_connection((host, int(port)), timeout=1.5).close()
-        print(place, "open")
+        socket.create_connection((host, int(port)), timeout=2).close()
     except OSError:
-        print(place, "closed")
+        return "closed"
+    return "open"
+places = sys.argv[1:]
+with ThreadPoolExecutor(len(places)) as pool:
+    for place, state in zip(places, pool.map(reach, places)):
+        print(place, state)
 """
 OUTSIDE = ["1.1.1.1:443", "example.org:443", "pypi.org:443"]
 
