@@ -51,6 +51,8 @@ def prose(page: Path) -> str:
 
 def test_generated_parts_are_up_to_date() -> None:
     for path, wanted in generate.outputs().items():
+        if path.suffix == ".json":
+            continue  # spelled differently by each FastAPI: see test_openapi.py
         assert path.read_text() == wanted, f"{ids(path)}: run 'python docs/generate.py'"
 
 
