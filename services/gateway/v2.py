@@ -90,8 +90,10 @@ def v2_routes(gateway: Gateway) -> APIRouter:
     )
     async def model_ready(name: str) -> Response:
         view = await gateway.catalogue.view(name)
-        ready = view.state == "serving" and not await gateway.reason()
-        return answer(200 if ready else 503, {"name": name, "ready": ready})
+        reason = await gateway.reason() or ("" if view.state == "serving" else "it is stopped")
+        if reason:
+            return answer(503, {"name": name, "ready": False, "error": f"not ready: {reason}"})
+        return answer(200, {"name": name, "ready": True})
 
     @router.post(
         "/models/{name}/infer",

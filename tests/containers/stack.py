@@ -44,6 +44,7 @@ class Stack:
         self.client = client
         self.compose = compose
         self.not_found = docker.errors.NotFound
+        self.refused = docker.errors.APIError
 
     def container(self, service: str) -> Any:
         """The service's container, as it is now."""
@@ -89,11 +90,25 @@ class Stack:
     def pause(self, service: str, seconds: float) -> None:
         """Freeze a container for a while."""
         container = self.container(service)
-        container.pause()
+        self._freeze(container)
         try:
             time.sleep(seconds)
         finally:
             container.unpause()
+
+    def _freeze(self, container: Any) -> None:
+        # Where a health check begins at the same moment, the engine's runtime gives up ("unable to
+        # freeze"); that is about the engine, and the next attempt works.
+        for _ in range(20):
+            try:
+                container.pause()
+            except self.refused as error:
+                if "unable to freeze" not in str(error):
+                    raise
+                time.sleep(0.3)
+            else:
+                return
+        raise AssertionError("the engine could not pause the container")
 
     def disconnect(self, service: str, seconds: float) -> None:
         """Cut a container off all its networks for a while."""
