@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
 from libmpc.clock import Clock
 from libmpc.errors import ConflictError, LibmpcError, UnavailableError
+from libmpc.failure import describe
 from libmpc.party.catalog import Catalog, Entry
 from libmpc.party.messages import Batch
 from libmpc.party.queries import Admission, Intake, Query
@@ -15,6 +17,8 @@ from libmpc.party.run import unavailable
 from libmpc.party.store import Store
 from libmpc.sealing.hpke_keys import HpkeKeys
 from libmpc.wire.headers import QueryHeader
+
+log = logging.getLogger(__name__)
 
 #: how long party 1 waits for an envelope of a query that party 0 already has
 ARRIVAL_SECONDS = 2.0
@@ -82,6 +86,11 @@ class QueryDesk:
                 ready.append(await self._open(batch, header, envelope, reply))
             except LibmpcError as error:
                 reply.set_exception(error)
+                self._settle(header.number, None)
+                self._failed(header.number)
+            except Exception as error:  # noqa: BLE001 - nobody may wait for a reply in vain
+                log.error("a query could not be opened: %s", describe(error))
+                reply.set_exception(UnavailableError("an internal error", status=503))
                 self._settle(header.number, None)
                 self._failed(header.number)
         if ready:

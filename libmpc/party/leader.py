@@ -23,8 +23,9 @@ NO_BUNDLE = 0
 #: memory of a prepared bundle, as a multiple of its corrections (1.33 for the tutorial CNN, 1.45
 #: for a wide perceptron)
 PREPARED_FACTOR = 1.5
-#: pause before bundles are asked for that another party had no model for
+#: first and longest pause before bundles are asked for that another party had no model for
 ASK_AGAIN_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 30.0
 #: runs of one party at the same time; while one waits for a round another computes
 MAX_RUNS = 4
 
@@ -57,6 +58,8 @@ class Leader(Evaluator):
             settings=settings,
         )
         self._asking = False
+        self._pause = ASK_AGAIN_SECONDS
+        self._missing: set[str] = set()  # models that another party does not hold
         self._slots = asyncio.Semaphore(MAX_RUNS)
         self._sizes: dict[PoolKey, int] = {}
 
@@ -66,7 +69,7 @@ class Leader(Evaluator):
         self.supply = Supply(
             pool=self.pool,
             request=request,
-            served=lambda: self.served,
+            served=lambda: [model for model in self.served if model not in self._missing],
             targets=settings.pool,
             bundle_bytes=self._bundle_bytes,
             max_bytes=settings.max_pool_bytes,
@@ -112,6 +115,8 @@ class Leader(Evaluator):
 
     def models_changed(self) -> None:
         super().models_changed()
+        self._pause = ASK_AGAIN_SECONDS
+        self._missing.clear()
         self.supply.top_up()
 
     def _on_dealt(self, header: BundleHeader) -> None:
@@ -129,14 +134,20 @@ class Leader(Evaluator):
 
     def _on_declined(self, bundle: int) -> None:
         """Another party does not hold the bundle's model; ask again when that may have changed."""
-        self.pool.drop(bundle)
+        key = self.pool.drop(bundle)
+        if key is not None:
+            self._missing.add(key[0])
         if not self._asking:
             self._asking = True
             self.spawn(self._ask_again())
 
     async def _ask_again(self) -> None:
-        await asyncio.sleep(ASK_AGAIN_SECONDS)
+        # The party may never hold it, after a restored backup: it must not be dealt for in vain
+        # all the time.
+        await asyncio.sleep(self._pause)
+        self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
         self._asking = False
+        self._missing.clear()
         self.supply.top_up()
 
     def submit(self, queries: Sequence[Query]) -> None:

@@ -52,10 +52,13 @@ class BundlePool:
         self._clear()
         self._notify()
 
-    def drop(self, number: int) -> None:
-        """Forget a bundle that another party does not have."""
-        self._pending.pop(number, None)
-        self._ready.pop(number, None)
+    def drop(self, number: int) -> PoolKey | None:
+        """Forget a bundle that another party does not have; what it was for, if we had it."""
+        slot = self._pending.pop(number, None)
+        ready = self._ready.pop(number, None)
+        if slot is not None:
+            return slot.key
+        return ready[0] if ready is not None else None
 
     def drop_model(self, model: str) -> None:
         """Drop the ready bundles of a model that has been stopped, replaced or deleted."""

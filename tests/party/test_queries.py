@@ -232,3 +232,25 @@ def test_requests_without_a_limit_are_counted_too_and_a_new_period_begins_at_zer
             assert (await gateway.models(0)).models[0].served == 1
 
     asyncio.run(main())
+
+
+def test_an_unforeseen_error_ends_the_query_at_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async with triple(tmp_path) as parties:
+            gateway = await parties.gateway()
+            await gateway.push(PLAN, WEIGHTS)
+
+            def fail(*_: object) -> None:
+                raise ValueError("a value 0.123")
+
+            parties.nodes[0].desk._intake.open = fail  # type: ignore[assignment, method-assign]
+            query = await gateway.seal_query(inputs())
+            (answer,) = await gateway.send([query])
+            async with asyncio.timeout(5):
+                assert await statuses(answer) == [503, 503]
+
+    asyncio.run(main())
+    assert "ValueError at" in caplog.text
+    assert "0.123" not in caplog.text
