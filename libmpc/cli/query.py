@@ -22,7 +22,7 @@ from libmpc.cli.texts import count, examples, result
 
 _EPILOG = examples(
     "libmpc query mnist digits.npy --out logits.npy",
-    "libmpc query mnist digits.npy --out probabilities.npy --softmax --timeout 60",
+    "libmpc query mnist digits.npy --out probabilities.npy --final --timeout 60",
 )
 
 
@@ -37,8 +37,13 @@ def query(
     name: NameArgument,
     inputs: InputArgument,
     out: OutOption,
-    softmax: Annotated[
-        bool, typer.Option("--softmax", help="Write probabilities instead of logits.")
+    final: Annotated[
+        bool,
+        typer.Option(
+            "--final",
+            help="Write what the model's last activation (softmax, sigmoid, argmax) makes of the"
+            " logits; computed here.",
+        ),
     ] = False,
     array: ArrayOption = None,
     timeout: TimeoutOption = 30.0,
@@ -53,15 +58,16 @@ def query(
     """
     from libmpc.cli.arrays import check_output, read_array, write_array
     from libmpc.client import Client
+    from libmpc.client.final import describe_output
 
     path = required(deployment)
     check_output(out)
     x = read_array(inputs, array)
     begin = time.monotonic()
     with Progress(f"asking {name}"), Client(path, timeout=timeout) as client:
-        answer = client.query(name, x, softmax=softmax)
-    seconds = time.monotonic() - begin
-    what = "probabilities" if softmax else "logits"
+        answer = client.query(name, x, final=final)
+        seconds = time.monotonic() - begin
+        what = describe_output(client.describe(name)) if final else "logits"
     write_array(out, answer, what)
     document = {
         "name": name,

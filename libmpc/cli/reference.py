@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
-
 import typer
 
-from libmpc.cli.options import ArrayOption, InputArgument, JsonOption, ModelArgument, OutOption
+from libmpc.cli.options import (
+    ArrayOption,
+    CalibrationOption,
+    InputArgument,
+    JsonOption,
+    ModelArgument,
+    OutOption,
+    ProofTimeOption,
+    RangeOption,
+    RequireProofOption,
+)
 from libmpc.cli.progress import Progress
 from libmpc.cli.texts import count, examples, result
-
-if TYPE_CHECKING:
-    from libmpc.cli.arrays import Array
 
 _EPILOG = examples(
     "libmpc reference short-conv-mnist.h5 digits.npy --out expected.npy --input-range 0 1",
@@ -29,27 +34,33 @@ def reference(
     model: ModelArgument,
     inputs: InputArgument,
     out: OutOption,
-    input_range: Annotated[
-        tuple[float, float] | None,
-        typer.Option(
-            metavar="LO HI",
-            help="Least and largest input; by default those of IN. Changes no result.",
-        ),
-    ] = None,
+    input_range: RangeOption = None,
     array: ArrayOption = None,
+    calibration: CalibrationOption = None,
+    require_proof: RequireProofOption = False,
+    proof_time: ProofTimeOption = 60.0,
     as_json: JsonOption = False,
 ) -> None:
     """Compute what a query must return, to the bit, from the model itself and without any shares.
 
-    For the model's owner: to compare, and to see what fixed point does to the answers.
+    For the model's owner: to compare. The range decides only whether the model is accepted, as by
+    'push', and changes no result.
     """
-    from libmpc.cli.arrays import check_output, read_array, write_array
+    from libmpc.cli.arrays import check_output, range_of, read_array, write_array
     from libmpc.graph.model import load_model
 
     check_output(out)
     x = read_array(inputs, array)
-    with Progress(f"computing {model.name}"):
-        loaded = load_model(model, input_range or _range_of(x))
+    typical = None if calibration is None else read_array(calibration)
+    with Progress(f"computing {model.name}") as progress:
+        loaded = load_model(
+            model,
+            input_range or range_of(x),
+            calibration=typical,
+            require_proof=require_proof,
+            time_limit=proof_time,
+            progress=progress.stage,
+        )
         answer = loaded.reference(x)
     write_array(out, answer, "logits")
     document = {
@@ -62,11 +73,3 @@ def reference(
         "out": str(out),
     }
     result(document, f"logits of {count(len(answer), 'sample')} in {out}", as_json)
-
-
-def _range_of(x: Array) -> tuple[float, float]:
-    import numpy as np
-
-    if x.dtype.kind in "fiub" and x.size and np.isfinite(x).all():
-        return float(x.min()), float(x.max())
-    return 0.0, 1.0  # the array is going to be refused

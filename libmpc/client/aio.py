@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, overload
 
 import httpx
 import numpy as np
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from libmpc.client import shell
 from libmpc.client.card import ModelSummary
 from libmpc.client.connection import Connection, DeploymentLike
+from libmpc.client.final import Answer
 from libmpc.client.http import Operation, Pause, Request, Response, too_slow
 from libmpc.client.retry import RetryPolicy
 from libmpc.client.session import Session
-from libmpc.client.softmax import softmax as to_probabilities
 from libmpc.clock import Clock, SystemClock
 from libmpc.errors import LibmpcError
 from libmpc.wire.descriptor import Descriptor
@@ -51,12 +51,17 @@ class AsyncClient:
         self._http = httpx.AsyncClient(transport=transport, **shell.settings(connection))
         self._session = Session(connection, policy, timeout, self._clock)
 
-    async def query(self, name: str, x: object, *, softmax: bool = False) -> NDArray[np.float64]:
+    @overload
+    async def query(
+        self, name: str, x: object, *, final: Literal[False] = False
+    ) -> NDArray[np.float64]: ...
+    @overload
+    async def query(self, name: str, x: object, *, final: bool) -> Answer: ...
+    async def query(self, name: str, x: object, *, final: bool = False) -> Answer:
         """Get a model's outputs for a batch; see ``Client.query``."""
         size = getattr(x, "size", LARGE + 1)  # what has no size may be long
         large = not isinstance(size, int) or size > LARGE
-        logits = await self._run(self._session.query(name, x), in_thread=large)
-        return to_probabilities(logits) if softmax else logits
+        return await self._run(self._session.query(name, x, final), in_thread=large)
 
     async def describe(self, name: str) -> Descriptor:
         """A model's descriptor; see ``Client.describe``."""

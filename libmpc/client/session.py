@@ -23,6 +23,7 @@ from libmpc.client.card import (
     verify_keys,
 )
 from libmpc.client.connection import Connection
+from libmpc.client.final import Answer, finish
 from libmpc.client.http import (
     MAX_ANSWER,
     LostError,
@@ -83,8 +84,8 @@ class Session:
         urls = self.connection.urls
         return urls[self._gateway % len(urls)]
 
-    def query(self, name: str, x: object) -> Operation[NDArray[np.float64]]:
-        """The logits for a batch; see ``Client.query``."""
+    def query(self, name: str, x: object, final: bool = False) -> Operation[Answer]:
+        """The logits for a batch, or what is made of them; see ``Client.query``."""
         attempts = self.attempts()
         shown: Descriptor | None = None
         encoded = np.empty(0, np.uint64)
@@ -98,7 +99,8 @@ class Session:
                 headers, parts = encode_infer(sealed, attempts.remaining)
                 path, limit = f"/v2/models/{name}/infer", 4 * sealed.reply_bytes + 65536
                 response = yield from self.once("POST", path, attempts, parts, headers, limit)
-                return sealed.open(*decode_infer(response))
+                logits = sealed.open(*decode_infer(response))
+                return finish(card.descriptor, logits) if final else logits
             except ServiceError as error:
                 # SECURITY: after an answer that does not hold together nothing is fetched again,
                 # so that nobody on the way sees whether the client liked it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Literal, Protocol, Self, TypeVar, overload
 
 import httpx
 import numpy as np
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from libmpc.client import shell
 from libmpc.client.card import ModelSummary
 from libmpc.client.connection import Connection, DeploymentLike
+from libmpc.client.final import Answer
 from libmpc.client.http import Operation, Pause, Request, Response, too_slow
 from libmpc.client.retry import RetryPolicy
 from libmpc.client.session import Session
-from libmpc.client.softmax import softmax as to_probabilities
 from libmpc.clock import Clock
 from libmpc.errors import LibmpcError
 from libmpc.wire.descriptor import Descriptor
@@ -150,7 +150,13 @@ class Client:
         self._runner = Runner(connection, clock, transport)
         self._session = Session(connection, policy, timeout, self._runner.clock)
 
-    def query(self, name: str, x: object, *, softmax: bool = False) -> NDArray[np.float64]:
+    @overload
+    def query(
+        self, name: str, x: object, *, final: Literal[False] = False
+    ) -> NDArray[np.float64]: ...
+    @overload
+    def query(self, name: str, x: object, *, final: bool) -> Answer: ...
+    def query(self, name: str, x: object, *, final: bool = False) -> Answer:
         """Get a model's outputs for a batch, exactly as the fixed-point reference computes them.
 
         The array is checked before anything of it is sent. One call is one request, whatever its
@@ -160,10 +166,12 @@ class Client:
             name: the model's.
             x: (batch, *input_shape), real numbers in the model's declared range; up to 16384
                 samples and 2^25 values.
-            softmax: return probabilities instead, computed here (not a fixed-point operation).
+            final: return what the model's last activation (softmax, log-softmax, sigmoid, argmax)
+                makes of the logits, if it has one; computed here, in floating point.
 
         Returns:
-            (batch, *output_shape): logits, or probabilities along the last axis.
+            (batch, *output_shape): logits, or with ``final`` probabilities; labels (int64) lack
+            the axis of the argmax.
 
         Raises:
             InputError: ``x`` or ``name`` does not fit; says what to do.
@@ -176,8 +184,7 @@ class Client:
             ServiceError: anything else that the deployment refuses. All errors from
                 ``ModelNotFoundError`` to ``IntegrityError`` above are of this class as well.
         """
-        logits = self._runner.run(self._session.query(name, x))
-        return to_probabilities(logits) if softmax else logits
+        return self._runner.run(self._session.query(name, x, final))
 
     def describe(self, name: str) -> Descriptor:
         """A model's descriptor (shapes, range, digest), as both evaluators have signed it.

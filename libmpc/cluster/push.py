@@ -13,13 +13,14 @@ from libmpc.cluster.policy import Policy
 from libmpc.errors import IntegrityError, ModelError
 from libmpc.graph.model import Model
 from libmpc.identity.signing import SigningKey
-from libmpc.protocol.weights import WeightShares, share_weights
+from libmpc.protocol.weights import WeightShares, payload_bytes, share_weights
 from libmpc.sealing.errors import SealError
 from libmpc.sealing.seal import seal
 from libmpc.shares import new_seed
 from libmpc.wire.context import sha256
 from libmpc.wire.document import describe
-from libmpc.wire.envelope import PushPlaintext
+from libmpc.wire.envelope import MAX_SHARE_BYTES, VALUE_BYTES, PushPlaintext
+from libmpc.wire.final import spell_final
 from libmpc.wire.headers import PushHeader, push_info
 from libmpc.wire.keys import PartyKey
 from libmpc.wire.lifetime import to_millis
@@ -52,8 +53,14 @@ def make_push(
         now: Unix seconds; the push can be committed for half an hour.
 
     Raises:
-        ModelError: the model does not fit into a manifest.
+        ModelError: the model does not fit into a manifest, or a share into a message.
     """
+    size = max(payload_bytes(model.plan, party) for party in (0, 1))
+    if size > MAX_SHARE_BYTES:
+        raise ModelError(
+            f"the model is too large to be shared: {size} bytes for a party, at most "
+            f"{MAX_SHARE_BYTES} (about {MAX_SHARE_BYTES // VALUE_BYTES} weights)"
+        )
     # SECURITY: two pushes under one seed would differ by exactly the difference of their weights.
     shares = share_weights(model.plan, model.weights, new_seed(), new_seed())
     try:
@@ -83,7 +90,7 @@ def _manifest(
         input_range=model.input_range,
         range_status=model.range.status,
         range_margin=None if proven else rounded(model.range.margin),
-        final_activation=model.final_activation,
+        final_activation=spell_final(model.final_activation, model.final_axis),
         serve=policy.serve,
         num_requests=policy.num_requests,
         replace=policy.replace,

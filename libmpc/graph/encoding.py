@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from libmpc import fixedpoint
 from libmpc.errors import RangeError
-from libmpc.graph.folding import Folded
+from libmpc.graph.lowering import Lowered
 from libmpc.graph.nodes import Floats
 
 WEIGHT_BITS = 16
@@ -18,19 +18,20 @@ BIAS_BITS = 32
 EncodedWeights: TypeAlias = dict[int, tuple[NDArray[np.uint64], NDArray[np.uint64]]]
 
 
-def encode_weights(folded: Folded) -> EncodedWeights:
+def encode_weights(lowered: Lowered) -> EncodedWeights:
     """Encode every linear step's W at scale 2^16 and b at scale 2^32, half to even.
 
     Returns:
-        By step index: W (the step's ``weight_shape``) and b (outputs,), modulo 2^48.
+        By step index: W (the step's ``weight_shape``; empty for a bias step) and b (its
+        ``bias_shape``), modulo 2^48.
 
     Raises:
         RangeError: a weight is NaN, infinite, or too large for its encoding: |W| must stay below
             2^31, |b| below 2^15; names the layer.
     """
     encoded: EncodedWeights = {}
-    for index, (weights, bias) in folded.weights.items():
-        name = folded.names[index]
+    for index, (weights, bias) in lowered.weights.items():
+        name = lowered.names[index]
         _check(weights, WEIGHT_BITS, f"a weight of layer {name!r}")
         _check(bias, BIAS_BITS, f"a bias of layer {name!r}")
         encoded[index] = (

@@ -1,35 +1,42 @@
-"""A network as data: one frozen node type per layer, joined by the names of what they read.
+"""A network as data: one frozen node type per operation, joined by the names of what they read.
 
-Images are height, width, channels. Shapes are per sample: the batch dimension is not part of the
-network. Weights are float64 arrays (importers widen float32, which is exact); a node's ``repr``
-has shapes and never a weight.
+Shapes are per sample. Images are height, width, channels, as the last three axes; axes before them
+count images. Weights are float64 arrays (importers widen float32, which is exact); a node's
+``repr`` has shapes and never a weight. Importers make these nodes with ``builder.GraphBuilder``;
+what is not here is made of what is.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from libmpc.errors import ModelError
-from libmpc.graph.plan import MAX_DIM, MAX_STEPS, MAX_VALUES
+from libmpc.graph.plan import MAX_DIM, MAX_RANK, MAX_VALUES
 
 Shape: TypeAlias = tuple[int, ...]
+Pair: TypeAlias = tuple[int, int]
+Padding: TypeAlias = tuple[int, int, int, int]
 Floats: TypeAlias = NDArray[np.float64]
+FinalActivation: TypeAlias = Literal["softmax", "log_softmax", "sigmoid", "argmax"]
 
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """One layer: its name, and the names of the nodes whose values it reads."""
+    """One operation: its name, and the names of the nodes whose values it reads.
+
+    Names begin with the layer's name in the user's file, so that messages can name it.
+    """
 
     name: str
     inputs: tuple[str, ...]
 
-    def output_shape(self, shape: Shape) -> Shape:
-        """The shape that this layer makes from its input's; ``ModelError`` if it cannot."""
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """The shape that this makes from its inputs'; ``ModelError`` if it cannot."""
         raise NotImplementedError
 
     def refuse(self, problem: str) -> ModelError:
@@ -37,14 +44,26 @@ class Node:
         return ModelError(f"layer {self.name!r} ({type(self).__name__}): {problem}")
 
 
+class _SameShape(Node):
+    """The result has the shape of every input."""
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        if any(shape != shapes[0] for shape in shapes):
+            raise self.refuse(f"its inputs have different shapes: {list(shapes)}")
+        return shapes[0]
+
+
 @dataclass(frozen=True, eq=False)
 class Input(Node):
-    """The client's input."""
+    """The client's input; it reads nothing."""
 
     shape: Shape
 
-    def output_shape(self, shape: Shape) -> Shape:
+    def output_shape(self, *shapes: Shape) -> Shape:
         return self.shape
+
+
+# ---- linear, with the owner's constants
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,153 +73,309 @@ class Dense(Node):
     weights: Floats = field(repr=False)
     bias: Floats = field(repr=False)
 
-    def output_shape(self, shape: Shape) -> Shape:
+    def output_shape(self, *shapes: Shape) -> Shape:
+        (shape,) = shapes
         if shape[-1] != self.weights.shape[0]:
             raise self.refuse(f"takes {self.weights.shape[0]} values, its input has {shape[-1]}")
         return (*shape[:-1], self.weights.shape[1])
 
 
 @dataclass(frozen=True, eq=False)
-class Conv2D(Node):
-    """Cross-correlation; ``kernel`` (height, width, channels, filters), ``bias`` (filters,).
+class Conv(Node):
+    """Cross-correlation; ``kernel`` (height, width, channels / groups, filters), ``bias``
+    (filters,).
 
-    ``padding`` is zeros at top, bottom, left, right.
+    ``padding`` is zeros at top, bottom, left, right. Filters and channels belong to ``groups`` of
+    consecutive ones; depthwise is ``groups == channels``.
     """
 
     kernel: Floats = field(repr=False)
     bias: Floats = field(repr=False)
-    strides: tuple[int, int] = (1, 1)
-    dilation: tuple[int, int] = (1, 1)
-    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    strides: Pair = (1, 1)
+    dilation: Pair = (1, 1)
+    padding: Padding = (0, 0, 0, 0)
+    groups: int = 1
 
-    def output_shape(self, shape: Shape) -> Shape:
-        _require_image(self, shape)
-        if shape[2] != self.kernel.shape[2]:
+    def output_shape(self, *shapes: Shape) -> Shape:
+        (shape,) = shapes
+        require_image(self, shape)
+        height, width, channels, filters = self.kernel.shape
+        if shape[-1] != channels * self.groups or filters % self.groups:
             raise self.refuse(
-                f"takes {self.kernel.shape[2]} channels, its input has {shape[2]}; images must "
+                f"takes {channels * self.groups} channels, its input has {shape[-1]}; images must "
                 "have their channels last"
             )
-        window = (self.kernel.shape[0], self.kernel.shape[1])
-        sizes = slide(shape[:2], window, self.strides, self.dilation, self.padding)
-        if min(sizes) < 1:
-            raise self.refuse(f"the kernel {window} is larger than the image {shape[:2]}")
-        return (*sizes, self.kernel.shape[3])
+        sizes = slide(self, shape, (height, width), self.strides, self.dilation, self.padding)
+        return (*shape[:-3], *sizes, filters)
 
 
 @dataclass(frozen=True, eq=False)
-class AveragePooling2D(Node):
-    """The mean of every window, channel by channel; windows lie inside the image."""
+class Scale(_SameShape):
+    """x·factor + offset, both repeated into x's shape by numpy's rules."""
 
-    pool: tuple[int, int]
-    strides: tuple[int, int]
+    factor: Floats = field(repr=False)
+    offset: Floats = field(repr=False)
 
-    def output_shape(self, shape: Shape) -> Shape:
-        _require_image(self, shape)
-        sizes = slide(shape[:2], self.pool, self.strides)
-        if min(sizes) < 1:
-            raise self.refuse(f"the window {self.pool} is larger than the image {shape[:2]}")
-        return (*sizes, shape[2])
+    def output_shape(self, *shapes: Shape) -> Shape:
+        (shape,) = shapes
+        for constant in (self.factor, self.offset):
+            try:
+                fits = np.broadcast_shapes(constant.shape, shape) == shape
+            except ValueError:
+                fits = False
+            if not fits:
+                raise self.refuse(f"a constant of shape {constant.shape} does not fit {shape}")
+        return shape
+
+
+# ---- linear, without constants
 
 
 @dataclass(frozen=True, eq=False)
-class Relu(Node):
+class Add(_SameShape):
+    """The sum of values of one shape, each times an integer of ``coefficients``."""
+
+    coefficients: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class SumPool(Node):
+    """Sums over windows, channel by channel; ``padding`` as in ``Conv``."""
+
+    kernel: Pair
+    strides: Pair
+    dilation: Pair = (1, 1)
+    padding: Padding = (0, 0, 0, 0)
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        (shape,) = shapes
+        require_image(self, shape)
+        sizes = slide(self, shape, self.kernel, self.strides, self.dilation, self.padding)
+        return (*shape[:-3], *sizes, shape[-1])
+
+
+@dataclass(frozen=True, eq=False)
+class Sum(Node):
+    """Sums over whole axes (rising), which go; over all of them: shape (1,)."""
+
+    axes: tuple[int, ...]
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        (shape,) = shapes
+        return tuple(d for axis, d in enumerate(shape) if axis not in self.axes) or (1,)
+
+
+# ---- moves
+
+
+@dataclass(frozen=True, eq=False)
+class Reshape(Node):
+    """The same values in another shape."""
+
+    shape: Shape
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        if math.prod(shapes[0]) != math.prod(self.shape):
+            raise self.refuse(f"{shapes[0]} cannot become {self.shape}")
+        return self.shape
+
+
+@dataclass(frozen=True, eq=False)
+class Transpose(Node):
+    """Axis i of the result is axis ``order[i]`` of the input."""
+
+    order: tuple[int, ...]
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        (shape,) = shapes
+        if sorted(self.order) != list(range(len(shape))):
+            raise self.refuse(f"the order {self.order} does not fit the shape {shape}")
+        return tuple(shape[axis] for axis in self.order)
+
+
+@dataclass(frozen=True, eq=False)
+class Slice(Node):
+    """Along every axis ``sizes`` places from ``starts``, ``strides`` apart (maybe negative)."""
+
+    starts: tuple[int, ...]
+    sizes: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        (shape,) = shapes
+        places = zip(shape, self.starts, self.sizes, self.strides, strict=True)
+        if any(
+            size < 1 or not 0 <= start < dim or not 0 <= start + (size - 1) * stride < dim
+            for dim, start, size, stride in places
+        ):
+            raise self.refuse(f"the slice does not lie inside its input of shape {shape}")
+        return self.sizes
+
+
+@dataclass(frozen=True, eq=False)
+class Pad(Node):
+    """``value`` before and after, and ``between`` times between, the values along every axis."""
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    between: tuple[int, ...]
+    value: float = 0.0
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        (shape,) = shapes
+        return tuple(
+            b + dim + (dim - 1) * gap + a
+            for dim, b, a, gap in zip(shape, self.before, self.after, self.between, strict=True)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Concat(Node):
+    """One value after the other along an axis."""
+
+    axis: int
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        first, axis = shapes[0], self.axis
+        for shape in shapes:
+            if len(shape) != len(first) or any(
+                a != b for i, (a, b) in enumerate(zip(shape, first, strict=True)) if i != axis
+            ):
+                raise self.refuse(f"its inputs' shapes differ beside axis {axis}: {list(shapes)}")
+        return (*first[:axis], sum(s[axis] for s in shapes), *first[axis + 1 :])
+
+
+@dataclass(frozen=True, eq=False)
+class Expand(Node):
+    """Repeats the value where its shape has 1, up to ``shape``; both have one rank."""
+
+    shape: Shape
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        (shape,) = shapes
+        if len(shape) != len(self.shape) or any(
+            s not in (1, t) for s, t in zip(shape, self.shape, strict=True)
+        ):
+            raise self.refuse(f"{shape} cannot be repeated into {self.shape}")
+        return self.shape
+
+
+# ---- products and comparisons of secrets
+
+
+@dataclass(frozen=True, eq=False)
+class Multiply(_SameShape):
+    """Two values, element by element."""
+
+
+@dataclass(frozen=True, eq=False)
+class Relu(_SameShape):
     """max(x, 0)."""
 
-    def output_shape(self, shape: Shape) -> Shape:
-        return shape
+
+@dataclass(frozen=True, eq=False)
+class Maximum(_SameShape):
+    """The larger of two values, element by element."""
 
 
 @dataclass(frozen=True, eq=False)
-class Flatten(Node):
-    """All values in one row, in order."""
-
-    def output_shape(self, shape: Shape) -> Shape:
-        return (math.prod(shape),)
+class Minimum(_SameShape):
+    """The smaller of two values, element by element."""
 
 
 @dataclass(frozen=True, eq=False)
-class Identity(Node):
-    """Does nothing outside training: dropout, or a linear activation."""
+class MaxPool(Node):
+    """The largest value of every window, channel by channel; what ``padding`` adds is ignored."""
 
-    def output_shape(self, shape: Shape) -> Shape:
-        return shape
+    kernel: Pair
+    strides: Pair
+    dilation: Pair = (1, 1)
+    padding: Padding = (0, 0, 0, 0)
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        (shape,) = shapes
+        require_image(self, shape)
+        sizes = slide(self, shape, self.kernel, self.strides, self.dilation, self.padding)
+        return (*shape[:-3], *sizes, shape[-1])
 
 
 @dataclass(frozen=True, eq=False)
-class Softmax(Node):
-    """Probabilities over the last axis; only as the last layer, where the client computes it."""
+class Sign(_SameShape):
+    """1, 0 or -1."""
 
-    def output_shape(self, shape: Shape) -> Shape:
-        return shape
+
+@dataclass(frozen=True, eq=False)
+class Final(Node):
+    """What the client does with the logits in the clear; only as the last node."""
+
+    kind: FinalActivation
+    axis: int = -1
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        return shapes[0]
 
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """A network. Nodes stand in an order in which every node follows what it reads.
+    """A network: one ``Input``, which comes first; every node follows what it reads; the last node
+    is the output. Made and checked by ``builder.GraphBuilder``.
 
-    Raises:
-        ModelError: two nodes have one name, or a node reads what does not come before it.
+    Attributes:
+        nodes: in order.
+        shapes: of every node's value, by name.
     """
 
     nodes: tuple[Node, ...]
+    shapes: dict[str, Shape]
 
-    def __post_init__(self) -> None:
-        if len(self.nodes) > MAX_STEPS:
-            raise ModelError(f"the model has more than {MAX_STEPS} layers")
-        seen: set[str] = set()
+    @property
+    def readers(self) -> dict[str, int]:
+        """How many reads every value has; the last node's counts as read once more."""
+        count = {node.name: 0 for node in self.nodes}
+        count[self.nodes[-1].name] = 1
         for node in self.nodes:
-            if node.name in seen:
-                raise node.refuse("another layer has the same name")
             for name in node.inputs:
-                if name not in seen:
-                    raise node.refuse(f"reads {name!r}, which is not a layer before it")
-            seen.add(node.name)
-
-    def chain(self) -> tuple[tuple[Node, Shape], ...]:
-        """The layers in order, each with its output shape, where they are one plain chain.
-
-        Raises:
-            ModelError: the model branches, or shapes do not fit; names the layer.
-        """
-        found: list[tuple[Node, Shape]] = []
-        for node in self.nodes:
-            if isinstance(node, Input) != (not found):
-                raise node.refuse("the model must have one input, and it must come first")
-            if found and node.inputs != (found[-1][0].name,):
-                raise node.refuse(
-                    f"reads {list(node.inputs)}; only models whose layers form one chain are "
-                    "supported so far, without branches, merges or shared layers"
-                )
-            shape = node.output_shape(found[-1][1] if found else ())
-            check_shape(shape, node)
-            found.append((node, shape))
-        return tuple(found)
+                count[name] += 1
+        return count
 
 
 def check_shape(shape: Shape, node: Node) -> None:
     """``ModelError`` where a shape is beyond what a plan may have."""
-    if not 1 <= len(shape) <= 8 or not all(1 <= dim <= MAX_DIM for dim in shape):
-        raise node.refuse(f"the shape {shape} is not supported: 1 to 8 sizes, up to {MAX_DIM}")
+    if not 1 <= len(shape) <= MAX_RANK or not all(1 <= dim <= MAX_DIM for dim in shape):
+        raise node.refuse(
+            f"the shape {shape} is not supported: 1 to {MAX_RANK} sizes, up to {MAX_DIM}"
+        )
     if math.prod(shape) > MAX_VALUES:
         raise node.refuse(f"the shape {shape} has more than {MAX_VALUES} values")
 
 
 def slide(
-    image: Shape,
-    window: tuple[int, int],
-    strides: tuple[int, int],
-    dilation: tuple[int, int] = (1, 1),
-    padding: tuple[int, int, int, int] = (0, 0, 0, 0),
-) -> tuple[int, int]:
-    """How many places a window has, down and across; less than 1 where it does not fit."""
+    node: Node,
+    shape: Shape,
+    window: Pair,
+    strides: Pair,
+    dilation: Pair = (1, 1),
+    padding: Padding = (0, 0, 0, 0),
+) -> Pair:
+    """How many places a window has, down and across an image.
+
+    Raises:
+        ModelError: none, or one of the numbers makes no sense.
+    """
+    if min((*window, *strides, *dilation)) < 1 or min(padding) < 0:
+        raise node.refuse("kernel, strides and dilation must be positive, and no padding negative")
     rows, columns = (
-        (image[axis] + before + after - (window[axis] - 1) * dilation[axis] - 1) // strides[axis]
+        (shape[axis - 3] + before + after - (window[axis] - 1) * dilation[axis] - 1)
+        // strides[axis]
         + 1
         for axis, before, after in ((0, *padding[:2]), (1, *padding[2:]))
     )
+    if min(rows, columns) < 1:
+        raise node.refuse(f"the window {window} is larger than the image {shape[-3:-1]}")
     return rows, columns
 
 
-def _require_image(node: Node, shape: Shape) -> None:
-    if len(shape) != 3:
+def require_image(node: Node, shape: Shape) -> None:
+    """``ModelError`` where a value has not the three axes of an image."""
+    if len(shape) < 3:
         raise node.refuse(f"needs an image (height, width, channels), its input has {shape}")

@@ -1,31 +1,42 @@
 """The plaintext fixed-point reference: what inference on shares returns, bit for bit.
 
-Naive on purpose: plain numpy integers modulo 2^48, no kernel, no protocol, no share. Everything
-is exact as long as every value that goes into a ReLU lies in [-2^47 + 2^16, 2^47] at scale 2^32,
-and every output in [-2^47, 2^47); range analysis sees to that before a model is accepted.
+Naive on purpose: plain numpy modulo 2^48, no kernel, no protocol, no share. Everything
+is exact as long as every value that is truncated or compared lies in the range that its step
+names, and every output in [-2^47, 2^47); range analysis sees to that before a model is accepted.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from libmpc.errors import InputError
-from libmpc.graph.encoding import EncodedWeights
+from libmpc.graph import moves
 from libmpc.graph.plan import (
+    BiasStep,
     ConvStep,
     DenseStep,
     InputStep,
+    LiftStep,
     OutputStep,
     Plan,
+    PositiveStep,
+    ProductStep,
+    RectifyStep,
     ReluStep,
-    SumPoolStep,
-    Window,
+    ScaleStep,
+    Step,
+    TruncateStep,
 )
 
 Ring = NDArray[np.uint64]
+EncodedWeights = Mapping[int, tuple[Ring, Ring]]
 
 _MASK = np.uint64(2**48 - 1)
+_ONE = np.uint64(2**16)
+_EXACT_DEPTH = 1 << 20
 _CHUNK = 1 << 22  # values of one step that are in memory at a time, as samples allow
 
 
@@ -34,7 +45,7 @@ def run_reference(plan: Plan, weights: EncodedWeights, x: Ring) -> Ring:
 
     Args:
         plan: the steps.
-        weights: by linear step: W at scale 2^16, b at scale 2^32.
+        weights: by linear step: W at scale 2^16, b at scale 2^32; the W of a bias step is empty.
         x: (batch, *input_shape) at scale 2^16, modulo 2^48.
 
     Returns:
@@ -68,58 +79,102 @@ def relu(z: Ring) -> Ring:
     return positive
 
 
-def _run(plan: Plan, weights: EncodedWeights, x: Ring) -> Ring:
-    values: dict[int, Ring] = {}
-    result = x
-    for index, step in enumerate(plan.steps):
-        # Each value has one reader, so it is forgotten when it is read.
-        source = x if isinstance(step, InputStep) else values.pop(step.source)
-        if isinstance(step, SumPoolStep):
-            result = _sum_pool(source, step.window)
-        elif isinstance(step, DenseStep):
-            w, b = weights[index]
-            result = source.reshape(len(x) * step.rows, step.inputs) @ w + b
-        elif isinstance(step, ConvStep):
-            result = _conv(source, step, *weights[index])
-        elif isinstance(step, ReluStep):
-            result = relu(source)
-        elif isinstance(step, (InputStep, OutputStep)):
-            result = source & _MASK
-        values[index] = result.reshape(len(x), *step.output_shape)
-    return result
+def truncate(z: Ring) -> Ring:
+    """⌊z / 2^16⌋: additive scale 2^32 to scale 2^16."""
+    return (_signed(z) >> 16).view(np.uint64)
 
 
-def _conv(x: Ring, step: ConvStep, w: Ring, b: Ring) -> Ring:
-    window = step.window
-    rows, columns = window.output_size
-    kernel = w.reshape(*window.kernel, window.channels, step.filters)
-    total = np.zeros((len(x) * rows * columns, step.filters), np.uint64)
-    padded = _padded(x, window)
-    for place in np.ndindex(*window.kernel):
-        total += _seen(padded, window, place).reshape(-1, window.channels) @ kernel[place]
-    return total + b
+def rectify(x: Ring) -> Ring:
+    """max(x, 0), scale 2^16."""
+    return np.maximum(_signed(x), 0).view(np.uint64)
 
 
-def _sum_pool(x: Ring, window: Window) -> Ring:
-    total = np.zeros((len(x), *window.output_size, window.channels), np.uint64)
-    padded = _padded(x, window)
-    for place in np.ndindex(*window.kernel):
-        total += _seen(padded, window, place)
+def positive(x: Ring) -> Ring:
+    """1 at scale 2^16 where x ≥ 1, else 0."""
+    return (_signed(x) >= 1).astype(np.uint64) * _ONE
+
+
+def matmul(x: Ring, w: Ring) -> Ring:
+    """x·w, (n, k) times (k, m), modulo 2^48.
+
+    numpy multiplies integers thirty times slower than float64. Numbers are therefore cut into
+    three parts of 16 bits: sums of 2^20 products of such parts stay below 2^53, and are exact.
+    """
+    if x.shape[1] > _EXACT_DEPTH:
+        return x @ w
+    left, right = _parts(x), _parts(w)
+    total = np.zeros((len(x), w.shape[1]), np.uint64)
+    for i in range(3):
+        for j in range(3 - i):  # parts that meet above bit 47 do not count
+            total += (left[i] @ right[j]).astype(np.uint64) << np.uint64(16 * (i + j))
     return total
 
 
-def _padded(x: Ring, window: Window) -> Ring:
-    image = x.reshape(len(x), window.height, window.width, window.channels)
-    top, bottom, left, right = window.padding
-    return np.pad(image, ((0, 0), (top, bottom), (left, right), (0, 0)))
+def _parts(values: Ring) -> list[NDArray[np.float64]]:
+    """The lowest, middle and highest 16 of 48 bits."""
+    return [(values >> np.uint64(at) & np.uint64(0xFFFF)).astype(np.float64) for at in (0, 16, 32)]
 
 
-def _seen(padded: Ring, window: Window, place: tuple[int, ...]) -> Ring:
-    """The pixels that one place of the window sees: (batch, output rows, columns, channels)."""
-    rows, columns = (
-        slice(at * spread, at * spread + (size - 1) * stride + 1, stride)
-        for at, spread, stride, size in zip(
-            place, window.dilation, window.strides, window.output_size, strict=True
-        )
-    )
-    return padded[:, rows, columns]
+def _run(plan: Plan, weights: EncodedWeights, x: Ring) -> Ring:
+    values: dict[int, Ring] = {}
+    for index, step in enumerate(plan.steps):
+        sources = [values[read] for read in step.reads]
+        for read in plan.last_reads[index]:
+            del values[read]
+        values[index] = _step(step, weights.get(index), sources or [x])
+    return values[len(plan.steps) - 1]
+
+
+def _step(step: Step, constants: tuple[Ring, Ring] | None, sources: list[Ring]) -> Ring:
+    source = sources[0]
+    if isinstance(step, (DenseStep, ConvStep, ScaleStep, BiasStep)):
+        assert constants is not None
+        return _linear(step, *constants, source).reshape(len(source), *step.output_shape)
+    if isinstance(step, (InputStep, OutputStep)):
+        return source & _MASK
+    if isinstance(step, LiftStep):
+        return source * _ONE
+    if isinstance(step, ProductStep):
+        first, second = (part.reshape(len(source), *step.shape) for part in sources)
+        return first * second
+    if isinstance(step, ReluStep):
+        return relu(source)
+    if isinstance(step, TruncateStep):
+        return truncate(source)
+    if isinstance(step, RectifyStep):
+        return rectify(source)
+    if isinstance(step, PositiveStep):
+        return positive(source)
+    return moves.apply(step, sources, fill=True)
+
+
+def _linear(step: DenseStep | ConvStep | ScaleStep | BiasStep, w: Ring, b: Ring, x: Ring) -> Ring:
+    if isinstance(step, DenseStep):
+        return matmul(x.reshape(len(x) * step.rows, step.inputs), w) + b
+    if isinstance(step, ConvStep):
+        return _conv(x, step, w) + b
+    values = x.reshape(len(x), *step.shape)
+    return values * w + b if isinstance(step, ScaleStep) else values + b
+
+
+def _conv(x: Ring, step: ConvStep, w: Ring) -> Ring:
+    window, groups = step.window, step.groups
+    channels, filters = window.channels // groups, step.filters // groups
+    kernel = w.reshape(*window.kernel, channels, groups, filters)
+    images = x.reshape(-1, window.height, window.width, window.channels)
+    images = moves.padded(images, window)
+    total = np.zeros((len(images) * int(np.prod(window.output_size)), step.filters), np.uint64)
+    for place in np.ndindex(*window.kernel):
+        pixels = moves.seen(images, window, place)
+        if groups == 1:
+            total += matmul(pixels.reshape(-1, channels), kernel[place].reshape(channels, filters))
+        else:
+            pixels = pixels.reshape(-1, groups, channels)
+            part = sum(pixels[:, :, c, np.newaxis] * kernel[place][c] for c in range(channels))
+            total += np.asarray(part).reshape(total.shape)
+    return total
+
+
+def _signed(values: Ring) -> NDArray[np.int64]:
+    shifted: Ring = values << np.uint64(16)
+    return shifted.view(np.int64) >> 16

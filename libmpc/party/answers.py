@@ -11,6 +11,7 @@ from libmpc.clock import Clock
 from libmpc.errors import IntegrityError, LibmpcError, UnavailableError
 from libmpc.party.catalog import Catalog
 from libmpc.party.desk import QueryDesk
+from libmpc.party.entry import Entry
 from libmpc.party.messages import Batch, Commit, ModelList, ModelState, PartyStatus
 from libmpc.party.queries import Query
 from libmpc.sealing.hpke_keys import HpkeKeys
@@ -67,6 +68,7 @@ class Answers:
         self._lock = lock
         self._condition = condition
         self._changed = changed
+        self._pushing = asyncio.Lock()  # one at a time: a push takes a multiple of its share
 
     def status(self) -> PartyStatus:
         epoch = self._condition.epoch
@@ -105,14 +107,18 @@ class Answers:
         info = push_info(self._deployment, header, self._index)
         key_id = header.key_ids[self._index]
 
-        def work() -> Signed:
+        def open_and_check() -> tuple[PushPlaintext, Entry]:
             push = PushPlaintext.parse(self._keys.open(key_id, info, envelope))
             if model_digest(push.manifest.document).hex() != header.model:
                 raise IntegrityError("the push holds another model than it says", status=422)
-            return self._catalog.prepare(push.manifest, memoryview(push.share))
+            return push, self._catalog.check(push.manifest, memoryview(push.share))
 
-        async with self._lock:
-            return await asyncio.to_thread(work)
+        async with self._pushing:
+            push, entry = await asyncio.to_thread(open_and_check)
+            # What took long is done: queries are counted under this lock, too.
+            async with self._lock:
+                share = memoryview(push.share)
+                return await asyncio.to_thread(self._catalog.prepare, push.manifest, share, entry)
 
     async def commit(self, commit: Commit) -> None:
         async with self._lock:

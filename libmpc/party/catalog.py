@@ -13,46 +13,25 @@ on other threads see whole dictionaries, since each change replaces them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from libmpc.clock import Clock
 from libmpc.deployment import Deployment
 from libmpc.errors import (
     AuthenticationError,
     ConflictError,
-    InputError,
     IntegrityError,
-    LibmpcError,
     ModelNotFoundError,
 )
-from libmpc.graph.plan import Plan
 from libmpc.identity.signing import SigningKey, verify
+from libmpc.party.entry import Entry, load_entry
 from libmpc.party.messages import Commit
 from libmpc.party.store import Period, Record, Store
-from libmpc.protocol import DealerWeights, EvaluatorWeights
 from libmpc.wire.command import Command
-from libmpc.wire.errors import WireError
 from libmpc.wire.lifetime import check_lifetime
 from libmpc.wire.manifest import Manifest, model_digest
 from libmpc.wire.receipt import Receipt
 from libmpc.wire.signed import Signed
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A stored model, ready to be computed with."""
-
-    record: Record
-    manifest: Manifest
-    plan: Plan
-    sharing: bytes
-    weights: EvaluatorWeights | DealerWeights = field(repr=False)
-    descriptor: Signed | None = field(default=None, repr=False)  # evaluators only
-
-    @property
-    def certificate(self) -> tuple[Signed, ...]:
-        """The three receipts on which this model was committed."""
-        return Commit.parse(self.record.certificate or b"").receipts
 
 
 class Catalog:
@@ -75,6 +54,7 @@ class Catalog:
         self._clock = clock
         self.entries: dict[str, Entry] = {}
         self.prepared: dict[str, Record] = {}
+        self._latest: Entry | None = None  # of the last push, so that its commit need not load it
         self.tombstones = store.tombstones()
         for record in store.records():
             if record.state == "stored":
@@ -87,25 +67,44 @@ class Catalog:
 
     # ---- push
 
-    def prepare(self, signed: Signed, payload: bytes | memoryview) -> Signed:
-        """Step one of a push: check and keep; the answer is this party's receipt."""
+    def check(self, signed: Signed, payload: bytes | memoryview) -> Entry:
+        """Whether a push can be used. Takes seconds for a large model, and changes nothing: it
+        needs no turn.
+        """
         manifest = self._checked_manifest(signed)
         model = model_digest(signed.document).hex()
         if model in self.tombstones:
             raise ConflictError("this push was replaced or deleted", status=409)
+        if (stored := self.entries.get(model)) is not None:
+            return stored
+        self._check_name(manifest)
+        record = Record(
+            model=model,
+            name=manifest.name,
+            state="prepared",
+            manifest=signed.document,
+            signature=signed.signature,
+            expires_ms=manifest.expires_ms,
+        )
+        return self._load(record, payload)
+
+    def prepare(
+        self, signed: Signed, payload: bytes | memoryview, checked: Entry | None = None
+    ) -> Signed:
+        """Step one of a push: check and keep; the answer is this party's receipt.
+
+        Args:
+            checked: what ``check`` has returned for the same push.
+        """
+        entry = checked or self.check(signed, payload)
+        model = entry.record.model
+        if model in self.tombstones:
+            raise ConflictError("this push was replaced or deleted", status=409)
         if model not in self.entries and model not in self.prepared:
-            self._check_name(manifest)
-            record = Record(
-                model=model,
-                name=manifest.name,
-                state="prepared",
-                manifest=signed.document,
-                signature=signed.signature,
-                expires_ms=manifest.expires_ms,
-            )
-            self._load(record, payload)  # a share that cannot be loaded is refused now
-            self._store.prepare(record, payload)
-            self.prepared = {**self.prepared, model: record}
+            self._check_name(entry.manifest)
+            self._store.prepare(entry.record, payload)
+            self.prepared = {**self.prepared, model: entry.record}
+            self._latest = entry
         return self._signing.sign_document(
             Receipt(deployment=self._deployment.id.hex(), party=self.index, model=model)
         )
@@ -121,7 +120,9 @@ class Catalog:
         # A peer that shows the receipts has committed already, however long ago.
         if not from_peer and self._now_ms() > record.expires_ms:
             raise ConflictError("the push has expired; push again", status=409)
-        entry = self._load(record, self._store.share(model))
+        entry, self._latest = self._latest, None
+        if entry is None or entry.record.model != model:
+            entry = self._load(record, self._store.share(model))
         self._check_name(entry.manifest)
         certificate = Commit(model=model, receipts=tuple(receipts)).encode()
         manifest = entry.manifest
@@ -150,6 +151,8 @@ class Catalog:
         for model, record in list(self.prepared.items()):
             if self._now_ms() > record.expires_ms + margin_ms:
                 self._store.discard(model)
+                if self._latest is not None and self._latest.record.model == model:
+                    self._latest = None
                 self.prepared = {m: r for m, r in self.prepared.items() if m != model}
 
     # ---- commands
@@ -267,31 +270,7 @@ class Catalog:
     # ---- entries
 
     def _load(self, record: Record, payload: bytes | memoryview) -> Entry:
-        manifest = Manifest.parse(record.manifest)
-        try:
-            manifest.check_share(self.index, payload)
-        except WireError as error:
-            raise IntegrityError(f"model {record.name!r}: {error}", status=422) from None
-        try:
-            plan = Plan.from_json(manifest.plan.encode())
-            weights: EvaluatorWeights | DealerWeights
-            if self.index == 2:
-                weights = DealerWeights.from_payload(plan, payload)
-            else:
-                weights = EvaluatorWeights.from_payload(plan, self.index, payload)
-        except LibmpcError as error:
-            raise InputError(f"the push cannot be used: {error}") from None
-        if plan.digest != manifest.plan_digest:
-            raise InputError("the push cannot be used: its plan is not in canonical form")
-        descriptor = manifest.descriptor(record.model, plan.input_shape, plan.output_shape)
-        return Entry(
-            record=record,
-            manifest=manifest,
-            plan=plan,
-            sharing=manifest.sharing_digest,
-            weights=weights,
-            descriptor=self._signing.sign_document(descriptor) if self.index != 2 else None,
-        )
+        return load_entry(self.index, self._signing, record, payload)
 
     def _put(self, entry: Entry) -> None:
         self.entries = {**self.entries, entry.record.model: entry}

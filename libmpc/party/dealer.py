@@ -1,23 +1,35 @@
-"""Party 2's work: deal the bundles that party 0 asks for, in order."""
+"""Party 2's work: deal the bundles that party 0 asks for.
+
+Bundles for the pool are dealt in order, one after the other. A streamed bundle has a task of its
+own, since it lasts as long as its run; both take turns at the processor step by step.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Executor
 
+from libmpc.errors import LibmpcError
+from libmpc.failure import describe
 from libmpc.party.catalog import Catalog
 from libmpc.party.messages import BundleHeader, Deal
+from libmpc.party.streams import Window
 from libmpc.prg import Stream
 from libmpc.protocol import DealerWeights
 from libmpc.runtime import deal
 from libmpc.wire.errors import WireError
+
+log = logging.getLogger(__name__)
 
 MAX_WAITING = 4096
 
 StreamsFor = Callable[[str, int], tuple[Stream, Stream]]
 SendHeader = Callable[[BundleHeader], Awaitable[None]]
 SendCorrection = Callable[[int, int, bytes | bytearray | memoryview], Awaitable[None]]
+Tell = Callable[[int], Awaitable[None]]
+Parts = Iterator[tuple[int, bytearray]]
 
 
 class Dealer:
@@ -28,9 +40,12 @@ class Dealer:
         streams: the streams of party 0 and party 1 for (model, bundle number).
         announce: tells party 1 that corrections follow.
         correct: sends party 1 one step's corrections.
-        dealt: tells party 0 that a bundle is complete.
+        dealt: tells party 0 that a bundle is complete, or a streamed one begins.
         decline: tells party 0 that a bundle will not come.
+        ended: tells party 1 that nothing more of a streamed bundle will come.
         executor: where the dealing is computed.
+        window: bytes of a streamed bundle under way, at which the next step waits.
+        at_once: streamed bundles at the same time; more wait for their turn.
     """
 
     def __init__(
@@ -41,18 +56,31 @@ class Dealer:
         announce: SendHeader,
         correct: SendCorrection,
         dealt: SendHeader,
-        decline: Callable[[int], Awaitable[None]],
+        decline: Tell,
+        ended: Tell,
         executor: Executor,
+        window: int,
+        at_once: int,
     ) -> None:
         self._catalog = catalog
-        self._streams = streams
+        self._streams_for = streams
         self._announce = announce
         self._correct = correct
         self._dealt = dealt
         self._decline = decline
+        self._ended = ended
         self._executor = executor
+        self._window = window
+        self._slots = asyncio.Semaphore(at_once)
         self._high_water = 0
         self._jobs: asyncio.Queue[Deal] = asyncio.Queue(MAX_WAITING)
+        self._flows: dict[int, tuple[Window, asyncio.Task[None]]] = {}
+        self._telling: set[asyncio.Task[None]] = set()
+
+    @property
+    def streams(self) -> int:
+        """Streamed bundles under way."""
+        return len(self._flows)
 
     def request(self, job: Deal) -> None:
         """Queue a bundle.
@@ -64,36 +92,97 @@ class Dealer:
         if job.bundle <= self._high_water:
             raise WireError("bundle numbers must rise")
         self._high_water = job.bundle
-        try:
+        if self._jobs.full() or len(self._flows) >= MAX_WAITING:
+            raise WireError("too many bundles asked for")
+        if not job.streamed:
             self._jobs.put_nowait(job)
-        except asyncio.QueueFull:
-            raise WireError("too many bundles asked for") from None
+            return
+        window = Window(self._window)
+        task = asyncio.get_running_loop().create_task(self._stream(job, window))
+        self._flows[job.bundle] = (window, task)
+        task.add_done_callback(lambda task: self._finished(job.bundle, task))
+
+    def credit(self, bundle: int, step: int) -> None:
+        """Party 1 has used the corrections of a step.
+
+        Raises:
+            WireError: it has not been sent them.
+        """
+        if bundle in self._flows:  # else it is dealt to its end, or has been ended
+            self._flows[bundle][0].credit(step)
+
+    def end(self, bundle: int) -> None:
+        """A streamed bundle is not wanted any more; party 1 hears when nothing more will come."""
+        if bundle in self._flows:
+            self._flows[bundle][1].cancel()
+        task = asyncio.get_running_loop().create_task(self._tell_ended(bundle))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
 
     async def run(self) -> None:
         """Deal until cancelled."""
-        while True:
-            await self._deal(await self._jobs.get())
+        try:
+            while True:
+                await self._deal(await self._jobs.get())
+        finally:
+            for task in (*(task for _, task in self._flows.values()), *self._telling):
+                task.cancel()
 
     async def _deal(self, job: Deal) -> None:
-        entry = self._catalog.entries.get(job.model)
-        if entry is None or not isinstance(entry.weights, DealerWeights):
+        begun = self._begin(job)
+        if begun is None:
             await self._decline(job.bundle)  # deleted since it was asked for
             return
+        header, parts = begun
+        await self._announce(header)
+        while (part := await self._next(parts)) is not None:
+            await self._correct(job.bundle, *part)
+        await self._dealt(header)
+
+    async def _stream(self, job: Deal, window: Window) -> None:
+        async with self._slots:
+            begun = self._begin(job)
+            if begun is None:
+                await self._decline(job.bundle)
+                return
+            header, parts = begun
+            await self._announce(header)
+            await self._dealt(header)
+            coming = self._next(parts)
+            while (part := await coming) is not None:
+                coming = self._next(parts)  # one step ahead of what is sent
+                await window.room()
+                window.sent(part[0], len(part[1]))
+                await self._correct(job.bundle, *part)
+
+    def _begin(self, job: Deal) -> tuple[BundleHeader, Parts] | None:
+        entry = self._catalog.entries.get(job.model)
+        if entry is None or not isinstance(entry.weights, DealerWeights):
+            return None
         header = BundleHeader(
             bundle=job.bundle,
             model=job.model,
             plan=entry.plan.digest.hex(),
             sharing=entry.sharing.hex(),
             rung=job.rung,
+            streamed=job.streamed,
         )
-        await self._announce(header)
+        streams = self._streams_for(job.model, job.bundle)
+        return header, deal(entry.plan, entry.weights, job.rung, *streams)
+
+    def _next(self, parts: Parts) -> asyncio.Future[tuple[int, bytearray] | None]:
         loop = asyncio.get_running_loop()
-        steps = deal(entry.plan, entry.weights, job.rung, *self._streams(job.model, job.bundle))
-        while (part := await loop.run_in_executor(self._executor, _next, steps)) is not None:
-            await self._correct(job.bundle, *part)
-        await self._dealt(header)
+        # StopIteration cannot pass through a future.
+        return loop.run_in_executor(self._executor, next, parts, None)
 
+    async def _tell_ended(self, bundle: int) -> None:
+        if bundle in self._flows:
+            await asyncio.wait({self._flows[bundle][1]})
+        await self._ended(bundle)
 
-def _next(steps: Iterator[tuple[int, bytearray]]) -> tuple[int, bytearray] | None:
-    # StopIteration cannot pass through a future.
-    return next(steps, None)
+    def _finished(self, bundle: int, task: asyncio.Task[None]) -> None:
+        self._flows.pop(bundle, None)
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        if not isinstance(error, LibmpcError):
+            log.error("a streamed bundle failed: %s", describe(error))

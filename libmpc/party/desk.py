@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from libmpc.clock import Clock
 from libmpc.errors import ConflictError, LibmpcError, UnavailableError
 from libmpc.failure import describe
-from libmpc.party.catalog import Catalog, Entry
+from libmpc.party.catalog import Catalog
+from libmpc.party.entry import Entry
 from libmpc.party.messages import Batch
 from libmpc.party.queries import Admission, Intake, Query
 from libmpc.party.release import Releaser
@@ -121,7 +122,9 @@ class QueryDesk:
         return query
 
     def _follow(self, query: Query, entry: Entry, timeout: float) -> None:
-        late = UnavailableError("the query's time is up", status=503, retry_after=1)
+        late = UnavailableError(
+            "the query's time is up; give it a longer timeout", status=503, retry_after=1
+        )
         timer = asyncio.get_running_loop().call_later(timeout, query.fail, late)
 
         def finish(reply: asyncio.Future[bytes]) -> None:

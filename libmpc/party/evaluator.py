@@ -19,15 +19,17 @@ from numpy.typing import NDArray
 from libmpc.errors import LibmpcError
 from libmpc.failure import describe
 from libmpc.link import Buffer, Message
-from libmpc.party.catalog import Catalog, Entry
+from libmpc.party.catalog import Catalog
 from libmpc.party.desk import QueryDesk
+from libmpc.party.entry import Entry
 from libmpc.party.keys import CORRELATED, LEAVING, bundle_stream
 from libmpc.party.messages import BundleHeader, Kind, RunAbort, RunHeader
-from libmpc.party.pool import BundlePool, PoolKey
+from libmpc.party.pool import Bundle, BundlePool, PoolKey
 from libmpc.party.run import Part, Run, RunAborted, stack, unavailable
+from libmpc.party.sizes import Sizes
 from libmpc.prg import Stream
-from libmpc.protocol import EvaluatorWeights
-from libmpc.runtime import PreparedBundle, evaluate, prepare
+from libmpc.protocol import Compute, EvaluatorWeights, Payload
+from libmpc.runtime import PreparedBundle, Preparer, StreamedBundle, evaluate, prepare
 from libmpc.wire.errors import WireError
 
 log = logging.getLogger(__name__)
@@ -44,12 +46,18 @@ class RoleSettings:
         take_timeout: seconds that a run waits for correlated randomness.
         pool: how many bundles to keep ready for each served model, by batch size.
         max_pool_bytes: memory for all bundles together.
+        stream_bytes: a bundle that takes more memory is streamed: dealt and spent step by step.
+        stream_window: bytes of a streamed bundle that may wait at a party.
+        streams: runs with a streamed bundle at the same time.
     """
 
     round_timeout: float = 5.0
     take_timeout: float = 20.0
     pool: Mapping[int, int] = field(default_factory=lambda: {1: 8, 8: 2, 32: 1, 128: 1})
     max_pool_bytes: int = 256 << 20
+    stream_bytes: int = 64 << 20
+    stream_window: int = 64 << 20
+    streams: int = 2
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,7 @@ class Evaluator:
         secrets: the epoch and its secrets.
         catalog: the stored models.
         peer: sends to the other evaluator.
+        dealer: sends to party 2.
         desk: where queries are found, and from where complete ones leave.
         executor: where bundles are prepared.
         settings: bounds.
@@ -81,16 +90,20 @@ class Evaluator:
         secrets: EpochSecrets,
         catalog: Catalog,
         peer: Send,
+        dealer: Send,
         desk: QueryDesk,
         executor: Executor,
         settings: RoleSettings,
     ) -> None:
         self.index = index
         self.pool = BundlePool(executor)
+        self.sizes = Sizes(settings.stream_bytes, settings.stream_window)
         self._secrets = secrets
         self._catalog = catalog
         self._peer = peer
+        self._dealer = dealer
         self._desk = desk
+        self._executor = executor
         self._settings = settings
         self._runs: dict[int, Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -100,6 +113,11 @@ class Evaluator:
     def levels(self) -> Mapping[PoolKey, int]:
         """Bundles that are ready, by model and batch size."""
         return self.pool.levels
+
+    @property
+    def streams(self) -> int:
+        """Streamed bundles under way."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """The epoch has ended: every run and every bundle with it."""
@@ -123,7 +141,7 @@ class Evaluator:
         match message.kind:
             case Kind.ROUND:
                 if run is not None:
-                    run.receive(message.step, bytes(message.payload))
+                    run.receive(message.step, message.payload)
             case Kind.ABORT:
                 abort = RunAbort.parse(message.payload)
                 if run is not None:
@@ -163,6 +181,30 @@ class Evaluator:
 
         self.spawn(work())
 
+    def _streamed(
+        self,
+        header: BundleHeader,
+        entry: Entry,
+        corrections: Callable[[int], Awaitable[Payload]] | None = None,
+        used: Callable[[int], None] = lambda step: None,
+    ) -> StreamedBundle:
+        """Our half of a bundle that is prepared while its run spends it."""
+        weights = entry.weights
+        assert isinstance(weights, EvaluatorWeights)
+        stream = self._stream(self._secrets.correlated, CORRELATED, header.model, header.bundle)
+        return StreamedBundle(
+            Preparer(entry.plan, weights, header.rung, stream),
+            window=self._settings.stream_window,
+            corrections=corrections,
+            used=used,
+            compute=Compute(self._executor),
+        )
+
+    async def _tell_dealer(self, kind: Kind, bundle: int, step: int = 0, body: bytes = b"") -> None:
+        # SECURITY: as in ``_send``.
+        if not self._closed:
+            await self._dealer(kind, bundle, step, body)
+
     def bundle_ready(self) -> None:
         """Called when the pool has gained a bundle."""
 
@@ -176,11 +218,12 @@ class Evaluator:
         for model, _ in self.pool.levels:
             if model not in self.served:
                 self.pool.drop_model(model)
+        self.sizes.forget(list(self._catalog.entries))
 
     # ---- runs
 
     async def _evaluate(
-        self, run: Run, entry: Entry, parts: Sequence[Part], bundle: PreparedBundle
+        self, run: Run, entry: Entry, parts: Sequence[Part], bundle: Bundle
     ) -> None:
         """The rounds of one run, then its rows to their queries."""
         weights = entry.weights
@@ -219,10 +262,12 @@ class Evaluator:
                 part.query.fail(unavailable())
 
     def _open_run(self, header: RunHeader) -> Run:
-        async def send(bundle: int, step: int, payload: bytes | bytearray | memoryview) -> None:
+        async def send(bundle: int, step: int, payload: Buffer) -> None:
             await self._send(Kind.ROUND, bundle, step, payload)
 
-        run = Run(header.bundle, header, send, self._settings.round_timeout)
+        entry = self._catalog.entries.get(header.model)
+        allowance = self.sizes.round_seconds(entry, header.rung) if entry is not None else ()
+        run = Run(header.bundle, header, send, self._settings.round_timeout, allowance)
         self._runs[header.bundle] = run
         return run
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 
 from libmpc.errors import InputError
-from libmpc.link import Message
-from libmpc.party.catalog import Catalog, Entry
+from libmpc.link import Buffer, Message
+from libmpc.party.catalog import Catalog
 from libmpc.party.desk import QueryDesk
+from libmpc.party.entry import Entry
 from libmpc.party.evaluator import EpochSecrets, Evaluator, RoleSettings, Send
 from libmpc.party.messages import BundleHeader, Kind, RunAgreement, RunHeader, Slice
 from libmpc.party.queries import Query
 from libmpc.party.run import LADDER, Part, Run, RunAborted, run_digest, tag_check
-from libmpc.runtime import correction_sizes
+from libmpc.party.streams import Corrections
+from libmpc.runtime import StreamedBundle, correction_sizes
 from libmpc.wire.errors import WireError
 
 
@@ -27,6 +29,7 @@ class Follower(Evaluator):
         secrets: EpochSecrets,
         catalog: Catalog,
         peer: Send,
+        dealer: Send,
         desk: QueryDesk,
         executor: Executor,
         settings: RoleSettings,
@@ -36,12 +39,20 @@ class Follower(Evaluator):
             secrets=secrets,
             catalog=catalog,
             peer=peer,
+            dealer=dealer,
             desk=desk,
             executor=executor,
             settings=settings,
         )
         self._coming: dict[int, BundleHeader] = {}
         self._declined: set[int] = set()
+        self._streams: dict[int, tuple[Corrections, StreamedBundle]] = {}
+        self._ended: set[int] = set()  # streams of which more may still come
+        self._dropping: set[asyncio.Task[None]] = set()
+
+    @property
+    def streams(self) -> int:
+        return len(self._streams)
 
     def start(self) -> None:
         """Party 0 begins everything."""
@@ -62,7 +73,11 @@ class Follower(Evaluator):
             case 2, Kind.BUNDLE:
                 self._on_bundle(BundleHeader.parse(message.payload))
             case 2, Kind.CORRECTION:
-                self._on_correction(message.bundle, message.step, bytes(message.payload))
+                self._on_correction(message.bundle, message.step, message.payload)
+            case 2, Kind.ENDED:
+                self._end_stream(message.bundle)
+                self._ended.discard(message.bundle)
+                self._declined.discard(message.bundle)
             case 0, Kind.RUN:
                 self._on_run(RunHeader.parse(message.payload))
             case 0, _:
@@ -78,20 +93,26 @@ class Follower(Evaluator):
             raise WireError("a bundle for an unknown batch size")
         if header.model not in self._catalog.entries:
             # A push that is in force at the others already, or a delete that is not yet.
+            self.pool.reserve(header.bundle)
             self._declined.add(header.bundle)
             self.spawn(self._send(Kind.DECLINED, header.bundle, 0, b""))
             return
         entry = self._expect(header)
         expected = correction_sizes(entry.plan, header.rung)
+        if header.streamed:
+            self._begin_stream(header, entry, expected)
+            return
         self.pool.announce(header.bundle, (header.model, header.rung), expected)
         self._coming[header.bundle] = header
         if not expected:
             self._complete(header.bundle)
 
-    def _on_correction(self, bundle: int, step: int, payload: bytes) -> None:
-        if bundle in self._declined:
+    def _on_correction(self, bundle: int, step: int, payload: Buffer) -> None:
+        if bundle in self._declined or bundle in self._ended:
             return
-        if self.pool.correct(bundle, step, payload):
+        if bundle in self._streams:
+            self._streams[bundle][0].receive(step, payload)
+        elif self.pool.correct(bundle, step, payload):
             self._complete(bundle)
 
     def _complete(self, bundle: int) -> None:
@@ -103,6 +124,49 @@ class Follower(Evaluator):
             self.spawn(self._send(Kind.DECLINED, bundle, 0, b""))
             return
         self._prepare(header, entry)
+
+    def _begin_stream(
+        self, header: BundleHeader, entry: Entry, expected: Mapping[int, int]
+    ) -> None:
+        """A bundle that is prepared while its run spends it; the run is named by party 0."""
+        number = header.bundle
+
+        def used(step: int) -> None:
+            if step in expected and number in self._streams:
+                self.spawn(self._tell_dealer(Kind.CREDIT, number, step))
+
+        corrections = Corrections(expected)
+        bundle = self._streamed(header, entry, corrections, used)
+        self._streams[number] = corrections, bundle
+        self.pool.hold(number, (header.model, header.rung), bundle)
+
+    def _end_stream(self, number: int, *, early: bool = False) -> None:
+        """Drop a stream, whether its run has spent it, has ended, or was never begun.
+
+        Args:
+            early: the dealer does not know yet: tell it, and ignore what it sends meanwhile.
+        """
+        self.pool.drop(number)
+        stream = self._streams.pop(number, None)
+        if stream is None:
+            return
+        corrections, bundle = stream
+        corrections.end(RunAborted())
+        self._drop(bundle)
+        if early:
+            self._ended.add(number)
+            self.spawn(self._tell_dealer(Kind.ENDED, number))
+
+    def _drop(self, bundle: StreamedBundle) -> None:
+        # Not for the epoch only, as ``spawn``: it is dropped when the epoch ends, too.
+        task = asyncio.get_running_loop().create_task(bundle.aclose())
+        self._dropping.add(task)
+        task.add_done_callback(self._dropping.discard)
+
+    def close(self) -> None:
+        super().close()
+        for number in list(self._streams):
+            self._end_stream(number)
 
     # ---- runs
 
@@ -118,6 +182,7 @@ class Follower(Evaluator):
 
     async def _follow(self, header: RunHeader, run: Run) -> None:
         parts: list[Part] = []
+        spent = False
         try:
             entry = self._catalog.entries.get(header.model)
             if entry is None or header.rung not in LADDER:
@@ -136,7 +201,10 @@ class Follower(Evaluator):
             self._check(header, entry, parts)
             agreement = RunAgreement(digest=header.digest)
             await self._send(Kind.AGREE, header.bundle, 0, agreement.encode())
+            if header.bundle in self._streams:
+                run.on_abort = self._streams[header.bundle][0].end
             await self._evaluate(run, entry, parts, bundle)
+            spent = True
         except asyncio.CancelledError:
             self._fail(parts)
             raise
@@ -146,6 +214,7 @@ class Follower(Evaluator):
             raise
         finally:
             del self._runs[header.bundle]
+            self._end_stream(header.bundle, early=not spent)
 
     async def _part(self, item: Slice, model: str) -> Part | None:
         """The rows that party 0 named, or ``None`` where this query cannot be computed."""

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor
 
+from libmpc.errors import UnavailableError
 from libmpc.link import Message
 from libmpc.party.catalog import Catalog
 from libmpc.party.desk import QueryDesk
+from libmpc.party.entry import Entry
 from libmpc.party.evaluator import EpochSecrets, Evaluator, RoleSettings, Send
 from libmpc.party.messages import BundleHeader, Deal, Kind, RunAgreement, RunHeader
-from libmpc.party.pool import PoolKey
+from libmpc.party.pool import Bundle, PoolKey
 from libmpc.party.queries import Query
-from libmpc.party.run import Part, RunAborted, cut, run_digest
+from libmpc.party.run import Part, Run, RunAborted, cut, run_digest
 from libmpc.party.supply import Supply
-from libmpc.runtime import plan_cost
+from libmpc.runtime import StreamedBundle
 from libmpc.wire.errors import WireError
 
 #: in place of a bundle's number, where a query ends that was in no run
 NO_BUNDLE = 0
-#: memory of a prepared bundle, as a multiple of its corrections (1.33 for the tutorial CNN, 1.45
-#: for a wide perceptron)
-PREPARED_FACTOR = 1.5
 #: first and longest pause before bundles are asked for that another party had no model for
 ASK_AGAIN_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 30.0
@@ -31,11 +31,7 @@ MAX_RUNS = 4
 
 
 class Leader(Evaluator):
-    """Party 0.
-
-    Args (besides those of ``Evaluator``):
-        dealer: sends to party 2.
-    """
+    """Party 0."""
 
     def __init__(
         self,
@@ -53,6 +49,7 @@ class Leader(Evaluator):
             secrets=secrets,
             catalog=catalog,
             peer=peer,
+            dealer=dealer,
             desk=desk,
             executor=executor,
             settings=settings,
@@ -61,10 +58,13 @@ class Leader(Evaluator):
         self._pause = ASK_AGAIN_SECONDS
         self._missing: set[str] = set()  # models that another party does not hold
         self._slots = asyncio.Semaphore(MAX_RUNS)
-        self._sizes: dict[PoolKey, int] = {}
+        self._stream_slots = asyncio.Semaphore(settings.streams)
+        # Streamed bundles that were asked for and have not begun.
+        self._begun: dict[int, asyncio.Future[BundleHeader]] = {}
+        self._streams: set[int] = set()
 
         def request(deal: Deal) -> None:
-            self.spawn(self._request(dealer, deal))
+            self.spawn(self._tell_dealer(Kind.DEAL, deal.bundle, 0, deal.encode()))
 
         self.supply = Supply(
             pool=self.pool,
@@ -72,8 +72,13 @@ class Leader(Evaluator):
             served=lambda: [model for model in self.served if model not in self._missing],
             targets=settings.pool,
             bundle_bytes=self._bundle_bytes,
+            streamed=self._is_streamed,
             max_bytes=settings.max_pool_bytes,
         )
+
+    @property
+    def streams(self) -> int:
+        return len(self._streams)
 
     def start(self) -> None:
         """Begin to fill the pool."""
@@ -101,14 +106,11 @@ class Leader(Evaluator):
 
     def _bundle_bytes(self, key: PoolKey) -> int:
         entry = self._catalog.entries.get(key[0])
-        if key not in self._sizes and entry is not None:
-            corrections = plan_cost(entry.plan, key[1]).correction_bytes
-            self._sizes[key] = int(PREPARED_FACTOR * corrections)
-        return self._sizes.get(key, 0)
+        return self.sizes.bundle_bytes(entry, key[1]) if entry is not None else 0
 
-    @staticmethod
-    async def _request(dealer: Send, deal: Deal) -> None:
-        await dealer(Kind.DEAL, deal.bundle, 0, deal.encode())
+    def _is_streamed(self, key: PoolKey) -> bool:
+        entry = self._catalog.entries.get(key[0])
+        return entry is not None and self.sizes.streamed(entry, key[1])
 
     def bundle_ready(self) -> None:
         self.supply.top_up()
@@ -120,7 +122,12 @@ class Leader(Evaluator):
         self.supply.top_up()
 
     def _on_dealt(self, header: BundleHeader) -> None:
-        """The dealer has finished a bundle: prepare our half."""
+        """The dealer has finished a bundle: prepare our half. A streamed one begins."""
+        if header.streamed:
+            begun = self._begun.pop(header.bundle, None)
+            if begun is not None and not begun.done():  # else its run has ended meanwhile
+                begun.set_result(header)
+            return
         asked = self.pool.expected(header.bundle)
         if asked is None:
             return  # deleted meanwhile
@@ -137,6 +144,10 @@ class Leader(Evaluator):
         key = self.pool.drop(bundle)
         if key is not None:
             self._missing.add(key[0])
+        if (begun := self._begun.pop(bundle, None)) is not None and not begun.done():
+            begun.set_exception(_not_there())
+        if (run := self._runs.get(bundle)) is not None:
+            run.abort(RunAborted())
         if not self._asking:
             self._asking = True
             self.spawn(self._ask_again())
@@ -152,16 +163,20 @@ class Leader(Evaluator):
 
     def submit(self, queries: Sequence[Query]) -> None:
         """Run queries of one model, in order."""
-        for rung, parts in cut(queries):
-            self.spawn(self._run(rung, parts))
+        entry = queries[0].entry
+        for rung, parts in cut(queries, self.sizes.ladder(entry)):
+            # Runs of a large network last long: they must not hold up the others.
+            streamed = self.sizes.streamed(entry, rung)
+            slots = self._stream_slots if streamed else self._slots
+            self.spawn(self._run(rung, parts, slots))
 
     def dismiss(self, number: str) -> None:
         """Tell party 1 of a query that will not be run, so that it need not wait there."""
         self.spawn(self._tell_end(NO_BUNDLE, (number,)))
 
-    async def _run(self, rung: int, parts: Sequence[Part]) -> None:
+    async def _run(self, rung: int, parts: Sequence[Part], slots: asyncio.Semaphore) -> None:
         try:
-            async with self._slots:
+            async with slots:
                 while (parts := [p for p in parts if not p.query.done.done()]) and (
                     refused := await self._attempt(rung, parts)
                 ):
@@ -175,28 +190,93 @@ class Leader(Evaluator):
     async def _attempt(self, rung: int, parts: Sequence[Part]) -> tuple[str, ...]:
         """One run; the queries that party 1 refused, if any."""
         entry = parts[0].query.entry
-        model = entry.record.model
-        number, bundle = await self.supply.take((model, rung), self._settings.take_timeout)
+        key = (entry.record.model, rung)
+        take = self._stream_bundle if self.sizes.streamed(entry, rung) else self._pool_bundle
+        try:
+            async with take(key, parts) as (number, bundle):
+                await self._lead(number, bundle, entry, rung, parts)
+        except RunAborted as ended:
+            if set(ended.refused) & {p.query.number for p in parts}:
+                return ended.refused
+            raise
+        return ()
+
+    @contextlib.asynccontextmanager
+    async def _pool_bundle(
+        self, key: PoolKey, parts: Sequence[Part]
+    ) -> AsyncIterator[tuple[int, Bundle]]:
+        yield await self.supply.take(key, self._settings.take_timeout)
+
+    @contextlib.asynccontextmanager
+    async def _stream_bundle(
+        self, key: PoolKey, parts: Sequence[Part]
+    ) -> AsyncIterator[tuple[int, Bundle]]:
+        """A bundle that is dealt while it is spent; the dealer is told where that ends early."""
+        # SECURITY: its number is this run's from the start and never in a pool; whatever happens
+        # now, nothing else is computed under it.
+        number = self.supply.stream(key)
+        begun = self._begun[number] = asyncio.get_running_loop().create_future()
+        self._streams.add(number)
+        try:
+            try:
+                async with asyncio.timeout(self._settings.take_timeout):
+                    header = await begun
+            except TimeoutError:
+                raise _too_late() from None
+            if (header.model, header.rung) != key:
+                raise WireError("a bundle for something else than was asked for")
+            bundle = self._streamed(header, self._expect(header))
+            try:
+                yield number, bundle
+            finally:
+                await bundle.aclose()
+        except BaseException:
+            self.spawn(self._tell_dealer(Kind.ENDED, number))
+            raise
+        finally:
+            self._begun.pop(number, None)
+            self._streams.discard(number)
+
+    async def _lead(
+        self, number: int, bundle: Bundle, entry: Entry, rung: int, parts: Sequence[Part]
+    ) -> None:
+        """Name the bundle to party 1 and run."""
         header = RunHeader(
             bundle=number,
-            model=model,
+            model=entry.record.model,
             rung=rung,
             slices=tuple(p.to_slice() for p in parts),
             digest=run_digest(self._secrets.epoch, number, entry, rung, parts).hex(),
         )
         run = self._open_run(header)
         run.expect_agreement()
+        if isinstance(bundle, StreamedBundle):
+            run.first_allowance = self._settings.take_timeout
+            for part in parts:
+                part.query.done.add_done_callback(lambda _: _end_unless_wanted(run, parts))
         try:
             await self._send(Kind.RUN, number, 0, header.encode())
             await self._evaluate(run, entry, parts, bundle)
         except RunAborted as ended:
-            if set(ended.refused) & {p.query.number for p in parts}:
-                return ended.refused
-            await self._tell_end(number)
+            if not set(ended.refused) & {p.query.number for p in parts}:
+                await self._tell_end(number)
             raise
         except Exception:
             await self._tell_end(number)
             raise
         finally:
             del self._runs[number]
-        return ()
+
+
+def _end_unless_wanted(run: Run, parts: Sequence[Part]) -> None:
+    """A long run need not go on once the time of all its queries is up."""
+    if all(p.query.done.done() for p in parts):
+        run.abort(RunAborted())
+
+
+def _too_late() -> UnavailableError:
+    return UnavailableError("no correlated randomness in time", status=503)
+
+
+def _not_there() -> UnavailableError:
+    return UnavailableError("another party does not hold the model", status=503)

@@ -27,7 +27,7 @@ class Kind(IntEnum):
     EPOCH = 1  # between parties: EpochReport
     CATALOG = 2  # between parties: CatalogReport
     DEAL = 3  # party 0 → 2: Deal
-    DEALT = 4  # party 2 → 0: BundleHeader
+    DEALT = 4  # party 2 → 0: BundleHeader; the bundle is dealt, or, streamed, begins
     BUNDLE = 5  # party 2 → 1: BundleHeader, before its corrections
     CORRECTION = 6  # party 2 → 1: ring values and bits of one step
     RUN = 7  # party 0 → 1: RunHeader; rides with the first round
@@ -35,6 +35,8 @@ class Kind(IntEnum):
     ROUND = 9  # between evaluators: one step's masked values
     ABORT = 10  # between evaluators: RunAbort
     DECLINED = 11  # party 1 or 2 → 0: this bundle will not be had
+    CREDIT = 12  # party 1 → 2: a step's correction of a streamed bundle has been used
+    ENDED = 13  # party 0 or 1 → 2, and back to 1: nothing more of a streamed bundle
 
     STATUS = 32
     KEYS = 33
@@ -78,11 +80,16 @@ class Control(BaseModel):
 
 
 class Deal(Control):
-    """Party 0 asks the dealer for one bundle. Numbers rise strictly within an epoch."""
+    """Party 0 asks the dealer for one bundle. Numbers rise strictly within an epoch.
+
+    A ``streamed`` bundle is for a run that begins now: its corrections go to party 1 step by step,
+    as it uses them.
+    """
 
     bundle: Number
     model: Hex32
     rung: Rung
+    streamed: bool
 
 
 class BundleHeader(Control):
@@ -93,6 +100,7 @@ class BundleHeader(Control):
     plan: Hex32
     sharing: Hex32
     rung: Rung
+    streamed: bool
 
 
 class Slice(Control):

@@ -35,6 +35,7 @@ from libmpc.party.queries import Query
 from libmpc.party.roles import Role, make_role
 from libmpc.party.store import Store
 from libmpc.sealing.hpke_keys import HpkeKeys
+from libmpc.wire.envelope import MAX_MESSAGE_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class NodeSettings:
         workers: threads for dealing and preparing.
     """
 
-    link: LinkSettings = LinkSettings(max_message=1 << 30)
+    link: LinkSettings = LinkSettings(max_message=MAX_MESSAGE_BYTES)
     role: RoleSettings = RoleSettings()
     workers: int = 1
 
@@ -241,6 +242,11 @@ class PartyNode:
     def pool_levels(self) -> Mapping[PoolKey, int]:
         """Bundles that are ready, by model and batch size."""
         return self._role.levels if self._role is not None else {}
+
+    @property
+    def streams(self) -> int:
+        """Streamed bundles under way."""
+        return self._role.streams if self._role is not None else 0
 
     # ---- its condition, as others see it
 

@@ -18,10 +18,11 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from libmpc.errors import UnavailableError
-from libmpc.runtime import PreparedBundle
+from libmpc.runtime import PreparedBundle, StreamedBundle
 from libmpc.wire.errors import WireError
 
 PoolKey = tuple[str, int]  # model digest in hex, rung
+Bundle = PreparedBundle | StreamedBundle
 
 
 @dataclass
@@ -44,7 +45,7 @@ class BundlePool:
     def _clear(self) -> None:
         self._high_water = 0
         self._pending: dict[int, _Slot] = {}
-        self._ready: dict[int, tuple[PoolKey, PreparedBundle]] = {}
+        self._ready: dict[int, tuple[PoolKey, Bundle]] = {}
 
     def reset(self) -> None:
         """Drop everything: the epoch has ended."""
@@ -71,11 +72,29 @@ class BundlePool:
         Raises:
             WireError: the number does not rise.
         """
+        self.reserve(number)
+        self._pending[number] = _Slot(key, dict(expected))
+
+    def reserve(self, number: int) -> None:
+        """Use up a number, for a bundle that never comes here.
+
+        Raises:
+            WireError: the number does not rise.
+        """
         # SECURITY: a number that was seen before could make a used bundle come back.
         if number <= self._high_water:
             raise WireError("bundle numbers must rise")
         self._high_water = number
-        self._pending[number] = _Slot(key, dict(expected))
+
+    def hold(self, number: int, key: PoolKey, bundle: StreamedBundle) -> None:
+        """Party 1: keep a streamed bundle until the run takes it for which it was dealt.
+
+        Raises:
+            WireError: the number does not rise.
+        """
+        self.reserve(number)
+        self._ready[number] = (key, bundle)
+        self._notify()
 
     def expected(self, number: int) -> PoolKey | None:
         """What an announced bundle is for, while it is not ready."""
@@ -137,7 +156,7 @@ class BundlePool:
             found[key] = found.get(key, 0) + 1
         return found
 
-    async def take(self, key: PoolKey, timeout: float) -> tuple[int, PreparedBundle]:
+    async def take(self, key: PoolKey, timeout: float) -> tuple[int, Bundle]:
         """Party 0: take the oldest ready bundle of ``key``, waiting up to ``timeout`` seconds.
 
         Raises:
@@ -149,7 +168,7 @@ class BundlePool:
 
         return await self._take(oldest, timeout)
 
-    async def take_named(self, number: int, key: PoolKey, timeout: float) -> PreparedBundle:
+    async def take_named(self, number: int, key: PoolKey, timeout: float) -> Bundle:
         """Party 1: take the bundle that party 0 chose, waiting for its corrections.
 
         Raises:
@@ -168,9 +187,7 @@ class BundlePool:
 
         return (await self._take(named, timeout))[1]
 
-    async def _take(
-        self, choose: Callable[[], int | None], timeout: float
-    ) -> tuple[int, PreparedBundle]:
+    async def _take(self, choose: Callable[[], int | None], timeout: float) -> tuple[int, Bundle]:
         try:
             async with asyncio.timeout(timeout):
                 while (number := choose()) is None:

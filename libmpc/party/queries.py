@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from libmpc.clock import Clock
 from libmpc.errors import ConflictError, InputError, LibmpcError, LimitError, UnavailableError
-from libmpc.party.catalog import Entry
+from libmpc.party.entry import Entry
 from libmpc.ring import unpack
 from libmpc.sealing.errors import SealError, UnknownKeyError
 from libmpc.sealing.hpke_keys import HpkeKeys

@@ -37,6 +37,8 @@ class Role(Protocol):
     def dismiss(self, number: str) -> None: ...
     @property
     def levels(self) -> Mapping[PoolKey, int]: ...
+    @property
+    def streams(self) -> int: ...
 
 
 def make_role(
@@ -51,7 +53,7 @@ def make_role(
 ) -> Role:
     """The part of party ``index`` in an epoch that begins."""
     if index == 2:
-        return DealerRole(epoch, links, catalog, executor)
+        return DealerRole(epoch, links, catalog, executor, settings)
     secrets = EpochSecrets(
         epoch=epoch,
         correlated=links[2].stream_secret,
@@ -71,6 +73,7 @@ def make_role(
         secrets=secrets,
         catalog=catalog,
         peer=links[0].send,
+        dealer=links[2].send,
         desk=desk,
         executor=executor,
         settings=settings,
@@ -81,7 +84,12 @@ class DealerRole:
     """Party 2."""
 
     def __init__(
-        self, epoch: bytes, links: Mapping[int, Link], catalog: Catalog, executor: Executor
+        self,
+        epoch: bytes,
+        links: Mapping[int, Link],
+        catalog: Catalog,
+        executor: Executor,
+        settings: RoleSettings,
     ) -> None:
         secret0, secret1 = links[0].stream_secret, links[1].stream_secret
 
@@ -103,6 +111,9 @@ class DealerRole:
         async def decline(bundle: int) -> None:
             await links[0].send(Kind.DECLINED, bundle, 0)
 
+        async def ended(bundle: int) -> None:
+            await links[1].send(Kind.ENDED, bundle, 0)
+
         self._dealer = Dealer(
             catalog=catalog,
             streams=streams,
@@ -110,13 +121,20 @@ class DealerRole:
             correct=correct,
             dealt=dealt,
             decline=decline,
+            ended=ended,
             executor=executor,
+            window=settings.stream_window,
+            at_once=settings.streams,
         )
         self._task: asyncio.Task[None] | None = None
 
     @property
     def levels(self) -> Mapping[PoolKey, int]:
         return {}
+
+    @property
+    def streams(self) -> int:
+        return self._dealer.streams
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._dealer.run())
@@ -135,6 +153,12 @@ class DealerRole:
         """The dealer never hears of queries."""
 
     def receive(self, peer: int, message: Message) -> None:
-        if peer != 0 or message.kind != Kind.DEAL:
-            raise WireError("a message that the dealer does not expect from this party")
-        self._dealer.request(Deal.parse(message.payload))
+        match peer, message.kind:
+            case 0, Kind.DEAL:
+                self._dealer.request(Deal.parse(message.payload))
+            case 1, Kind.CREDIT:
+                self._dealer.credit(message.bundle, message.step)
+            case ((0 | 1), Kind.ENDED):
+                self._dealer.end(message.bundle)
+            case _:
+                raise WireError("a message that the dealer does not expect from this party")

@@ -11,17 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libmpc.errors import LibmpcError, UnavailableError
-from libmpc.party.catalog import Entry
+from libmpc.link import Buffer
+from libmpc.party.entry import Entry
 from libmpc.party.messages import RunHeader, Slice
 from libmpc.party.queries import Query
+from libmpc.protocol.exchange import round_tag
 from libmpc.wire.context import context, sha256
 
 LADDER = (1, 8, 32, 128)
+_TAGS_PER_STEP = round_tag(1, 0)
 
 #: the one thing that is said of a run that ended early, whatever the reason
 ENDED = "the run ended before its result; try again"
 
-SendRound = Callable[[int, int, bytes | bytearray | memoryview], Awaitable[None]]
+SendRound = Callable[[int, int, Buffer], Awaitable[None]]
 
 
 class RunAborted(LibmpcError):
@@ -32,17 +35,17 @@ class RunAborted(LibmpcError):
         self.refused = tuple(refused)
 
 
-def compose(rows: int) -> list[int]:
+def compose(rows: int, ladder: Sequence[int] = LADDER) -> list[int]:
     """The rungs that ``rows`` rows are spread over: the largest first, padded by less than half.
 
-    >>> compose(300), compose(20), compose(3)
-    ([128, 128, 32, 8, 1, 1, 1, 1], [32], [1, 1, 1])
+    >>> compose(300), compose(20), compose(3), compose(11, (1, 8))
+    ([128, 128, 32, 8, 1, 1, 1, 1], [32], [1, 1, 1], [8, 1, 1, 1])
     """
     rungs = []
     while rows > 0:
-        fitting = next((r for r in LADDER if r >= rows), LADDER[-1])
+        fitting = next((r for r in ladder if r >= rows), ladder[-1])
         if fitting > rows and rows * 2 <= fitting:
-            fitting = max(r for r in LADDER if r <= rows)
+            fitting = max(r for r in ladder if r <= rows)
         rungs.append(fitting)
         rows -= fitting
     return rungs
@@ -74,11 +77,11 @@ def tag_check(query: Query) -> str:
     return sha256(context("tag check", bytes.fromhex(query.number), query.tag)).hex()
 
 
-def cut(queries: Sequence[Query]) -> list[tuple[int, list[Part]]]:
+def cut(queries: Sequence[Query], ladder: Sequence[int] = LADDER) -> list[tuple[int, list[Part]]]:
     """Spread the rows of all queries, in order, over runs: (rung, parts) each."""
     parts = [Part(q, 0, q.rows) for q in queries]
     runs = []
-    for rung in compose(sum(p.rows for p in parts)):
+    for rung in compose(sum(p.rows for p in parts), ladder):
         room, here = rung, []
         while room and parts:
             head = parts.pop(0)
@@ -130,15 +133,22 @@ class Run:
         bundle: the bundle's number.
         header: what the run is for.
         send: sends one round's frame to the other evaluator.
-        timeout: seconds to wait for the other evaluator's frame of a step.
+        timeout: seconds to wait for the other evaluator's frame of a round.
+        allowance: by step, seconds more for the peer's work before it.
+        first_allowance: seconds more for the first round.
+        on_abort: called when the run is aborted.
     """
 
     bundle: int
     header: RunHeader
     send: SendRound
     timeout: float
+    allowance: Sequence[float] = ()
+    first_allowance: float = 0.0
+    on_abort: Callable[[LibmpcError], None] | None = field(default=None, repr=False)
     _sent: set[int] = field(default_factory=set, repr=False)
-    _frames: dict[int, asyncio.Future[bytes]] = field(default_factory=dict, repr=False)
+    _received: set[int] = field(default_factory=set, repr=False)
+    _frames: dict[int, asyncio.Future[Buffer]] = field(default_factory=dict, repr=False)
     _agreed: asyncio.Future[str] | None = field(default=None, repr=False)
     _error: LibmpcError | None = None
 
@@ -150,9 +160,7 @@ class Run:
         if self._agreed is not None and not self._agreed.done():
             self._agreed.set_result(digest)
 
-    async def exchange(
-        self, tag: int, payload: bytes | bytearray | memoryview
-    ) -> bytes | bytearray | memoryview:
+    async def exchange(self, tag: int, payload: Buffer) -> Buffer:
         """One round: send our masked values and wait for the peer's of the same tag."""
         # SECURITY: sending a step twice under the same masks gives one evaluator the weights.
         if tag in self._sent:
@@ -160,36 +168,47 @@ class Run:
         self._sent.add(tag)
         await self.send(self.bundle, tag, payload)
         try:
-            async with asyncio.timeout(self.timeout):
+            async with asyncio.timeout(self._seconds(tag)):
                 if self._agreed is not None:
                     # SECURITY: on a mismatch nothing more is sent.
                     if await self._agreed != self.header.digest:
                         raise RunAborted
                     self._agreed = None
-                return await self._frame(tag)
+                frame = await self._frame(tag)
         except TimeoutError:
             raise RunAborted from None
+        del self._frames[tag]  # all of them together may be large
+        return frame
 
-    def receive(self, step: int, payload: bytes) -> None:
-        """A frame of the peer. A second one for the same step ends the run."""
-        frame = self._frame(step)
-        if frame.done():
+    def _seconds(self, tag: int) -> float:
+        step = tag // _TAGS_PER_STEP
+        more = self.allowance[step] if step < len(self.allowance) else 0.0
+        return self.timeout + more + (self.first_allowance if len(self._sent) == 1 else 0.0)
+
+    def receive(self, tag: int, payload: Buffer) -> None:
+        """A frame of the peer. A second one for the same round ends the run."""
+        if tag in self._received:
             self.abort(RunAborted())
-        else:
+            return
+        self._received.add(tag)
+        frame = self._frame(tag)
+        if not frame.done():
             frame.set_result(payload)
 
     def abort(self, error: LibmpcError) -> None:
         """Wake whoever waits for a frame, now or later."""
         self._error = error
+        if self.on_abort is not None:
+            self.on_abort(error)
         for frame in self._frames.values():
             _fail(frame, error)
         if self._agreed is not None:
             _fail(self._agreed, error)
 
-    def _frame(self, step: int) -> asyncio.Future[bytes]:
-        future = self._frames.get(step)
+    def _frame(self, tag: int) -> asyncio.Future[Buffer]:
+        future = self._frames.get(tag)
         if future is None:
-            future = self._frames[step] = asyncio.get_running_loop().create_future()
+            future = self._frames[tag] = asyncio.get_running_loop().create_future()
             if self._error is not None:
                 _fail(future, self._error)
         return future

@@ -7,8 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 from libmpc.party.messages import Deal
-from libmpc.party.pool import BundlePool, PoolKey
-from libmpc.runtime import PreparedBundle
+from libmpc.party.pool import Bundle, BundlePool, PoolKey
 
 #: background requests under way at most, so that one that a query waits for is dealt soon
 MAX_BACKGROUND = 2
@@ -23,6 +22,7 @@ class Supply:
         served: the models to keep bundles for.
         targets: how many bundles to hold, by rung.
         bundle_bytes: memory that one bundle of (model, rung) takes.
+        streamed: whether it is too large to be kept ready.
         max_bytes: memory for all; a query that waits gets at least one bundle at a time.
     """
 
@@ -34,6 +34,7 @@ class Supply:
         served: Callable[[], Iterable[str]],
         targets: Mapping[int, int],
         bundle_bytes: Callable[[PoolKey], int],
+        streamed: Callable[[PoolKey], bool],
         max_bytes: int,
     ) -> None:
         self._pool = pool
@@ -41,11 +42,19 @@ class Supply:
         self._served = served
         self._targets = targets
         self._bundle_bytes = bundle_bytes
+        self._streamed = streamed
         self._max_bytes = max_bytes
         self._waiting: Counter[PoolKey] = Counter()
         self._numbers = itertools.count(1)
 
-    async def take(self, key: PoolKey, timeout: float) -> tuple[int, PreparedBundle]:
+    def stream(self, key: PoolKey) -> int:
+        """Have a streamed bundle begun for a run of (model, rung); its number."""
+        number = next(self._numbers)
+        self._pool.reserve(number)
+        self._request(Deal(bundle=number, model=key[0], rung=key[1], streamed=True))
+        return number
+
+    async def take(self, key: PoolKey, timeout: float) -> tuple[int, Bundle]:
         """A bundle for (model, rung): from the pool, or dealt now.
 
         Raises:
@@ -70,6 +79,8 @@ class Supply:
                 self._ask(key)
                 used += size
         for key in ((model, rung) for model in self._served() for rung in self._targets):
+            if self._streamed(key):
+                continue
             while self._missing(key, self._waiting[key] + self._targets[key[1]]) > 0:
                 size = self._bundle_bytes(key)
                 if self._pool.coming_total >= MAX_BACKGROUND or used + size > self._max_bytes:
@@ -87,4 +98,4 @@ class Supply:
         number = next(self._numbers)
         # Party 0's half needs no corrections: it can be computed from its stream alone.
         self._pool.announce(number, key, {})
-        self._request(Deal(bundle=number, model=key[0], rung=key[1]))
+        self._request(Deal(bundle=number, model=key[0], rung=key[1], streamed=False))

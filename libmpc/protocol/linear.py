@@ -1,11 +1,11 @@
-"""Linear layer: a masked value times a secret matrix, dense or as a convolution.
+"""Linear layer: a masked value times a secret matrix, convolution or scaling.
 
 1. z = x·W = m_x·m_W − m_x·λ_W − λ_x·m_W + λ_x·λ_W, with m_x = x + λ_x and m_W = W + λ_W.
 2. P_0 holds [z]_0 = m_x·(m_W − λ_W0) − λ_x0·m_W + [b]_0,
    P_1 holds [z]_1 = m_x·(−λ_W1)      − λ_x1·m_W + [b]_1.
    Everything but the first product is prepared before the input is known.
 3. λ_x·λ_W is missing, and only the dealer knows it: the opening or the output that follows makes
-   up for it (``relu``, ``output``).
+   up for it (``opening``, ``output``).
 
 Rounds: 0.  Sends: nothing.  Source: Beaver's trick with the triple's product left to the dealer,
 as in "masked evaluation" (Gordon, Ranellucci and Wang, 2018) and ASTRA (Chaudhari et al., 2019).
@@ -13,17 +13,18 @@ as in "masked evaluation" (Gordon, Ranellucci and Wang, 2018) and ASTRA (Chaudha
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from libmpc.graph.plan import ConvStep, DenseStep, SumPoolStep
+from libmpc.graph.plan import BiasStep, ConvStep, DenseStep, SumPoolStep, WeightedStep, Window
 from libmpc.protocol.cost import Cost
+from libmpc.ring import conv as conv_kernels
 from libmpc.ring import linear as kernels
 
 Ring = NDArray[np.uint64]
-_IM2COL_WORDS = 1 << 19  # a block of rows that stays in the cache
+_BLOCK_WORDS = 1 << 17  # of patches at a time, so that they stay in the cache
 
 
 def cost(count: int) -> Cost:
@@ -31,62 +32,57 @@ def cost(count: int) -> Cost:
     return Cost()
 
 
-def multiply_add(step: DenseStep | ConvStep, x: Ring, weights: Ring, out: Ring) -> None:
+def multiply_add(step: WeightedStep, x: Ring, weights: Ring, out: Ring) -> None:
     """out += x·W for ``batch`` samples; the bilinear map that all three parties use.
 
     Args:
-        x: (batch · values of the source,), any shape.
+        x: (batch · values of the source,), contiguous, any shape.
         weights: ``step.weight_shape``.
         out: (batch · values of the step,), contiguous, any shape; overwritten.
     """
-    depth, columns = step.weight_shape
     if isinstance(step, DenseStep):
-        kernels.matmul_add(x.reshape(-1, depth), weights, out.reshape(-1, columns))
-        return
-    window = step.window
-    images = x.reshape(-1, window.height, window.width, window.channels)
-    out_h, out_w = window.output_size
-    rows = out.reshape(-1, columns)
-    per_block = max(1, _IM2COL_WORDS // (out_h * out_w * depth))
-    for start in range(0, len(images), per_block):
-        block = images[start : start + per_block]
-        patches = np.empty((len(block) * out_h * out_w, depth), np.uint64)
-        kernels.im2col(
-            block,
-            *window.kernel,
-            *window.strides,
-            *window.dilation,
-            window.padding[0],
-            window.padding[2],
-            out_h,
-            out_w,
-            patches,
-        )
-        first = start * out_h * out_w
-        kernels.matmul_add(patches, weights, rows[first : first + len(patches)])
+        rows = out.reshape(-1, step.outputs)
+        kernels.matmul_add(x.reshape(-1, step.inputs), weights, rows)
+    elif isinstance(step, ConvStep):
+        _convolve_add(step, x, weights, out)
+    else:
+        values, result = x.reshape(-1, *step.shape), out.reshape(-1, *step.shape)
+        for sample, into in zip(values, result, strict=True):
+            into += sample * weights
 
 
-def prepare(step: DenseStep | ConvStep, mask: Ring, masked_weights: Ring, bias_share: Ring) -> Ring:
-    """An evaluator's [b]_j − λ_xj·m_W, flat: all of [z]_j that does not depend on the input."""
-    batch = mask.size // _values_taken(step)
-    prepared = np.empty((batch * step.size // bias_share.size, bias_share.size), np.uint64)
+def prepare(step: WeightedStep, mask: Ring, masked_weights: Ring, bias_share: Ring) -> Ring:
+    """An evaluator's [b]_j − λ_xj·m_W, flat: all of [z]_j that does not depend on the input.
+
+    Args:
+        mask: λ_xj, (batch · values of the source,), any shape.
+        masked_weights: m_W, ``step.weight_shape``.
+        bias_share: [b]_j, ``step.bias_shape``.
+    """
+    prepared = np.empty((mask.size // step.read_sizes[0], *_biased_shape(step)), np.uint64)
     prepared[:] = bias_share
     multiply_add(step, np.negative(mask), masked_weights, prepared)
     return prepared.reshape(-1)
 
 
-def deal(step: DenseStep | ConvStep, mask: Ring, weight_mask: Ring) -> Ring:
+def deal(step: WeightedStep, mask: Ring, weight_mask: Ring) -> Ring:
     """The dealer's λ_x·λ_W, flat, with λ_x = λ_x0 + λ_x1 and λ_W = λ_W0 + λ_W1."""
-    product = np.zeros(mask.size // _values_taken(step) * step.size, np.uint64)
+    product = np.zeros(mask.size // step.read_sizes[0] * step.size, np.uint64)
     multiply_add(step, mask, weight_mask, product)
     return product
 
 
+def add_bias(step: BiasStep, share: Ring, bias_share: Ring) -> Ring:
+    """[z]_j + [b]_j, flat; what only the dealer knows of z stays as it is."""
+    result: Ring = share.reshape(-1, *step.shape) + bias_share
+    return result.reshape(-1)
+
+
 def sum_pool(step: SumPoolStep, value: Ring) -> Ring:
-    """Sums over windows, flat; of m and of each λ_j alike, so it needs no message."""
+    """Sums over windows, flat; alike for every part of a value, so it needs no message."""
     window = step.window
-    images = value.reshape(-1, window.height, window.width, window.channels)
-    out = np.empty((len(images), *step.output_shape), np.uint64)
+    images = _images(value, window)
+    out = np.empty((len(images), *window.output_size, window.channels), np.uint64)
     kernels.sum_pool(
         images,
         *window.kernel,
@@ -99,13 +95,104 @@ def sum_pool(step: SumPoolStep, value: Ring) -> Ring:
     return out.reshape(-1)
 
 
-def macs(step: DenseStep | ConvStep, batch: int) -> int:
+def macs(step: WeightedStep, batch: int) -> int:
     """Multiplications in the ring for one product; used to choose where it runs."""
     return step.macs * batch
 
 
-def _values_taken(step: DenseStep | ConvStep) -> int:
-    if isinstance(step, DenseStep):
-        return step.rows * step.inputs
+def _convolve_add(step: ConvStep, x: Ring, weights: Ring, out: Ring) -> None:
     window = step.window
-    return math.prod((window.height, window.width, window.channels))
+    images = _images(x, window)
+    if step.groups == window.channels > 1:
+        _depthwise_add(step, images, weights, out)
+        return
+    depth = weights.shape[0] * step.groups
+    rows = out.reshape(-1, step.filters)
+    if _is_pointwise(window):
+        _multiply_rows(step, images.reshape(-1, depth), weights, rows)
+        return
+    for block, first_row, rows_out, out_rows in _blocks(window, images, depth, rows):
+        patches = np.empty((len(out_rows), depth), np.uint64)
+        kernels.im2col(
+            block,
+            *window.kernel,
+            *window.strides,
+            *window.dilation,
+            window.padding[0] - first_row * window.strides[0],
+            window.padding[2],
+            rows_out,
+            window.output_size[1],
+            patches,
+        )
+        _multiply_rows(step, patches, weights, out_rows)
+
+
+def _blocks(
+    window: Window, images: Ring, depth: int, out: Ring
+) -> Iterator[tuple[Ring, int, int, Ring]]:
+    """Some images, their first row of windows, the number of rows, and their part of ``out``.
+
+    A block's patches are few enough for the cache, or one row: of a large image they would take
+    many times its memory.
+    """
+    out_h, out_w = window.output_size
+    rows = max(1, _BLOCK_WORDS // (out_w * depth))
+    if rows >= out_h:
+        many = rows // out_h
+        for start in range(0, len(images), many):
+            block = images[start : start + many]
+            first = start * out_h * out_w
+            yield block, 0, out_h, out[first : first + len(block) * out_h * out_w]
+        return
+    for index in range(len(images)):
+        for row in range(0, out_h, rows):
+            some = min(rows, out_h - row)
+            first = (index * out_h + row) * out_w
+            yield images[index : index + 1], row, some, out[first : first + some * out_w]
+
+
+def _multiply_rows(step: ConvStep, patches: Ring, weights: Ring, out: Ring) -> None:
+    if step.groups == 1:
+        kernels.matmul_add(patches, weights, out)
+    else:
+        channels = step.window.channels
+        conv_kernels.grouped_matmul_add(patches, weights, channels, step.groups, out)
+
+
+def _depthwise_add(step: ConvStep, images: Ring, weights: Ring, out: Ring) -> None:
+    window = step.window
+    per_channel = step.filters // window.channels
+    out_h, out_w = window.output_size
+    result = out.reshape(-1, out_h, out_w, step.filters)
+    for start in range(len(images)):
+        block = images[start : start + 1]
+        if per_channel > 1:
+            block = np.repeat(block, per_channel, axis=3)
+        conv_kernels.depthwise_add(
+            block,
+            weights,
+            *window.kernel,
+            *window.strides,
+            *window.dilation,
+            window.padding[0],
+            window.padding[2],
+            result[start : start + 1],
+        )
+
+
+def _is_pointwise(window: Window) -> bool:
+    """Whether every window is one pixel, each pixel once: the patches are the image."""
+    return (*window.kernel, *window.strides) == (1, 1, 1, 1) and not any(window.padding)
+
+
+def _images(values: Ring, window: Window) -> Ring:
+    return values.reshape(-1, window.height, window.width, window.channels)
+
+
+def _biased_shape(step: WeightedStep) -> tuple[int, ...]:
+    """One sample of the result, in the shape to which the bias repeats."""
+    if isinstance(step, DenseStep):
+        return (step.rows, step.outputs)
+    if isinstance(step, ConvStep):
+        return (step.images, *step.window.output_size, step.filters)
+    return step.shape

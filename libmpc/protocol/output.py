@@ -1,8 +1,9 @@
-"""Output: the last linear layer's additive shares leave for the client, at scale 2^32.
+"""Output: additive shares leave for the client, at scale 2^32.
 
-1. The missing product λ_x·λ_W of the linear layer before it is shared by the dealer: γ_0 is drawn
-   from the stream with party 0, γ_1 = λ_x·λ_W − γ_0 is a correction for party 1.
-2. The evaluators draw r from their own stream; P_0 sends [y]_0 + r to the client, P_1 [y]_1 − r.
+1. What only the dealer knows of y = [y]_0 + [y]_1 + d is shared: γ_0 is drawn from the stream with
+   party 0, γ_1 = d − γ_0 is a correction for party 1.
+2. The evaluators draw r from their own stream; P_0 sends [y]_0 + γ_0 + r to the client,
+   P_1 [y]_1 + γ_1 − r.
 
 Rounds: 0.  Sends: nothing between the parties; dealer to party 1: 6 bytes a value.
 """
@@ -28,12 +29,12 @@ def cost(count: int) -> Cost:
 
 
 def deal(step: int, missing: Ring, stream0: Stream) -> bytearray:
-    """The correction γ_1 = λ_x·λ_W − γ_0 for party 1."""
-    return pack(missing - stream0.words(step, Purpose.OUTPUT, missing.size))
+    """The correction γ_1 = d − γ_0 for party 1."""
+    return pack(missing.reshape(-1) - stream0.words(step, Purpose.OUTPUT, missing.size))
 
 
 def prepare(step: int, party: int, count: int, stream: Stream, correction: Payload | None) -> Ring:
-    """γ_j, which an evaluator adds to its share of the linear layer.
+    """γ_j, (n,), which an evaluator adds to its share.
 
     Raises:
         ProtocolError: the correction does not have 6 bytes a value.
@@ -48,7 +49,8 @@ def prepare(step: int, party: int, count: int, stream: Stream, correction: Paylo
 def rerandomise(step: int, party: int, share: Ring, stream: Stream) -> Ring:
     """[y]_j ± r, reduced to 48 bits: what evaluator j may send to the client.
 
-    ``stream`` is common to the two evaluators only, and fresh for every bundle.
+    ``share`` has γ_j in it, any shape; ``stream`` is common to the two evaluators only, and fresh
+    for every bundle.
     """
     # SECURITY: without r, or with an r that repeats, a client and the dealer together can solve
     # for the weights, since the dealer knows every mask that the bare shares consist of.

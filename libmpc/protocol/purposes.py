@@ -14,17 +14,23 @@ class Purpose(IntEnum):
     """Streams of a bundle, (party 0, dealer) and (party 1, dealer), unless noted otherwise."""
 
     MASK = 1
-    """λ_j of the masked value that an input or ReLU step produces: one word a value."""
+    """λ_j of the masked value that an input or comparing step makes: one word a value."""
     OPENING = 2
-    """γ_j, under which a ReLU step opens its source: one word a value."""
+    """γ_j, under which a step opens its source: one word a value."""
     BITS = 3
-    """Masks of the 16 opened comparison bits: two bytes a value."""
+    """Masks of opened comparison bits: two bytes a value, at ``truncate`` one."""
     SELECT_BITS = 4
-    """Masks of g and c: two bits a value, four values a byte."""
+    """Masks of g, then of c: one bit a value each, eight values a byte."""
     RELU_SHARES = 5
     """Party 0's half of tables, products and arithmetic: eleven words a value; only party 0."""
     OUTPUT = 6
-    """γ_0 of the missing product λ_x·λ_W at the output: one word a value; only party 0."""
+    """γ_0 of the missing part of the output: one word a value; only party 0."""
+    TRUNCATE_SHARES = 7
+    """As ``RELU_SHARES``, of ``truncate``: three words a value."""
+    RECTIFY_SHARES = 8
+    """As ``RELU_SHARES``, of ``rectify``: seven words a value."""
+    POSITIVE_SHARES = 9
+    """As ``RELU_SHARES``, of ``positive``: six words a value."""
     RERANDOMISE = 16
     """Stream of the evaluators: r of what leaves for the client, one word a value."""
     WEIGHT_MASK = 32

@@ -4,7 +4,7 @@
 2. m_W = W + λ_W0 + λ_W1 goes to parties 0 and 1, seed j to party j, both seeds to party 2.
 3. Biases are additive at scale 2^32: [b]_0 from seed 0, [b]_1 = b − [b]_0 to party 1.
 
-Payloads, ring elements in six bytes:
+Payloads, ring elements in six bytes; a step that only adds a bias has no m_W:
 
     party 0: seed 0 | m_W of each linear step in order
     party 1: seed 1 | m_W of each linear step in order | [b]_1 of each linear step in order
@@ -21,13 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libmpc.errors import ModelError
-from libmpc.graph.plan import ConvStep, DenseStep, Plan
+from libmpc.graph.plan import LinearStep, Plan
 from libmpc.prg import SEED_BYTES, Stream, seed_stream
 from libmpc.protocol.purposes import Purpose
 from libmpc.ring.packing import BYTES, pack, unpack
 
 Ring = NDArray[np.uint64]
 EncodedWeights = Mapping[int, tuple[Ring, Ring]]
+"""By linear step: W at scale 2^16 and b at scale 2^32; W is empty where a step has none."""
 _LABEL = b"libmpc weights v1"
 
 
@@ -52,9 +53,9 @@ class LinearWeights:
     """An evaluator's half of one linear step.
 
     Attributes:
-        masked: m_W, ``weight_shape``.
+        masked: m_W, ``weight_shape``; empty where the step has no weights.
         factor: what m_x is multiplied with online: m_W − λ_W0 at party 0, −λ_W1 at party 1.
-        bias: [b]_j, (outputs,).
+        bias: [b]_j, ``bias_shape``.
     """
 
     masked: Ring
@@ -66,7 +67,7 @@ class LinearWeights:
 
 
 def share_weights(plan: Plan, weights: EncodedWeights, seed0: bytes, seed1: bytes) -> WeightShares:
-    """Split encoded weights: W (``weight_shape``) at scale 2^16, b (outputs,) at scale 2^32.
+    """Split encoded weights: W (``weight_shape``) at scale 2^16, b (``bias_shape``) at 2^32.
 
     Args:
         seed0: 32 fresh random bytes, never used for another push.
@@ -77,14 +78,16 @@ def share_weights(plan: Plan, weights: EncodedWeights, seed0: bytes, seed1: byte
     """
     _check(plan, weights)
     stream0, stream1 = seed_stream(seed0, _LABEL), seed_stream(seed1, _LABEL)
-    masked = bytearray()
-    biases = bytearray()
+    party0, party1, biases = bytearray(seed0), bytearray(seed1), bytearray()
     for index, step in plan.linear_steps.items():
         values, bias = weights[index]
-        masks = _weight_mask(index, step, stream0) + _weight_mask(index, step, stream1)
-        masked += pack(values + masks)
+        masks = _weight_mask(index, step, stream0)
+        masks += _weight_mask(index, step, stream1)
+        part = pack(values.reshape(masks.shape) + masks)
+        party0 += part
+        party1 += part
         biases += pack(bias - _bias0(index, step, stream0))
-    return WeightShares(seed0 + masked, seed1 + masked + biases, seed0 + seed1)
+    return WeightShares(bytes(party0), bytes(party1 + biases), seed0 + seed1)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -110,25 +113,23 @@ class EvaluatorWeights:
             raise ModelError("the share of the weights does not have the plan's size; push again")
         view = memoryview(payload)
         stream = seed_stream(bytes(view[:SEED_BYTES]), _LABEL)
-        masked: dict[int, Ring] = {}
         at = SEED_BYTES
-        for index, step in plan.linear_steps.items():
-            count = math.prod(step.weight_shape)
-            part = unpack(view[at : at + BYTES * count], count)
-            masked[index] = part.reshape(step.weight_shape)
-            at += BYTES * count
+        bias_at = at + BYTES * sum(_weights(step) for step in plan.linear_steps.values())
         steps: dict[int, LinearWeights] = {}
         for index, step in plan.linear_steps.items():
-            mask = _weight_mask(index, step, stream)
+            count = _weights(step)
+            masked = unpack(view[at : at + BYTES * count], count).reshape(_weight_shape(step))
+            at += BYTES * count
+            factor = _weight_mask(index, step, stream)
             if party == 0:
-                factor = masked[index] - mask
+                np.subtract(masked, factor, out=factor)
                 bias = _bias0(index, step, stream)
             else:
-                factor = np.negative(mask)
-                count = step.weight_shape[1]
-                bias = unpack(view[at : at + BYTES * count], count)
-                at += BYTES * count
-            steps[index] = LinearWeights(masked[index], factor, bias)
+                np.negative(factor, out=factor)
+                count = math.prod(step.bias_shape)
+                bias = unpack(view[bias_at : bias_at + BYTES * count], count)
+                bias_at += BYTES * count
+            steps[index] = LinearWeights(masked, factor, bias.reshape(step.bias_shape))
         return cls(party, steps)
 
 
@@ -163,18 +164,27 @@ def payload_bytes(plan: Plan, party: int) -> int:
     """Bytes of one party's payload."""
     if party == 2:
         return 2 * SEED_BYTES
-    weights = sum(math.prod(step.weight_shape) for step in plan.linear_steps.values())
-    biases = sum(step.weight_shape[1] for step in plan.linear_steps.values()) if party == 1 else 0
-    return SEED_BYTES + BYTES * (weights + biases)
+    steps = plan.linear_steps.values()
+    biases = sum(math.prod(step.bias_shape) for step in steps) if party == 1 else 0
+    return SEED_BYTES + BYTES * (sum(map(_weights, steps)) + biases)
 
 
-def _weight_mask(index: int, step: DenseStep | ConvStep, stream: Stream) -> Ring:
-    count = math.prod(step.weight_shape)
-    return stream.words(index, Purpose.WEIGHT_MASK, count).reshape(step.weight_shape)
+def _weight_shape(step: LinearStep) -> tuple[int, ...]:
+    return (0,) if step.weight_shape is None else step.weight_shape
 
 
-def _bias0(index: int, step: DenseStep | ConvStep, stream0: Stream) -> Ring:
-    return stream0.words(index, Purpose.BIAS, step.weight_shape[1])
+def _weights(step: LinearStep) -> int:
+    return math.prod(_weight_shape(step))
+
+
+def _weight_mask(index: int, step: LinearStep, stream: Stream) -> Ring:
+    shape = _weight_shape(step)
+    return stream.words(index, Purpose.WEIGHT_MASK, math.prod(shape)).reshape(shape)
+
+
+def _bias0(index: int, step: LinearStep, stream0: Stream) -> Ring:
+    count = math.prod(step.bias_shape)
+    return stream0.words(index, Purpose.BIAS, count).reshape(step.bias_shape)
 
 
 def _check(plan: Plan, weights: EncodedWeights) -> None:
@@ -182,7 +192,7 @@ def _check(plan: Plan, weights: EncodedWeights) -> None:
         raise ModelError("the weights do not belong to this plan: other linear steps")
     for index, step in plan.linear_steps.items():
         values, bias = weights[index]
-        expected = (step.weight_shape, step.weight_shape[1:])
+        expected = (_weight_shape(step), step.bias_shape)
         if (values.shape, bias.shape) != expected:
             raise ModelError(f"step {index} takes weights and bias of shapes {expected}")
         if values.dtype != np.uint64 or bias.dtype != np.uint64:

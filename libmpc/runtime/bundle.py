@@ -1,65 +1,60 @@
-"""A prepared bundle: an evaluator's correlated randomness for one run, good for one use."""
+"""Bundles: an evaluator's correlated randomness for one run, good for one use."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Protocol
 
 from libmpc.graph.plan import Plan
 from libmpc.prg import MaskReuseError
-from libmpc.protocol.relu import PreparedRelu
-
-Ring = NDArray[np.uint64]
+from libmpc.runtime.preparer import Prepared
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Randomness:
-    """What is inside, by step.
+class Randomness(Protocol):
+    """What is inside a bundle, handed out step by step, in order."""
 
-    Attributes:
-        masks: λ_xj of the input.
-        linear: all of [z]_j that does not depend on the input, opening mask included.
-        relus: tables, arithmetic shares and own masks.
-    """
+    async def take(self, step: int) -> Prepared | None:
+        """One step's randomness, once; waits until it is there. ``None``: the step needs none."""
+        ...
 
-    masks: Mapping[int, Ring]
-    linear: Mapping[int, Ring]
-    relus: Mapping[int, PreparedRelu]
+    def used(self, step: int) -> None:
+        """The step has been computed, so what it took is gone."""
+        ...
 
-    def __repr__(self) -> str:
-        return f"Randomness(steps={sorted({*self.masks, *self.linear, *self.relus})})"
+    async def aclose(self) -> None:
+        """Drop what is left."""
+        ...
 
 
-class PreparedBundle:
-    """Holds the randomness until somebody takes it; then it is gone.
+class Bundle(Protocol):
+    """What ``evaluate`` runs on.
 
     Attributes:
         party: the evaluator, 0 or 1.
         batch: samples in the run.
-        plan: what it was prepared for.
-        nbytes: memory held until it is taken.
+        plan: what it was made for.
     """
 
-    def __init__(self, party: int, batch: int, plan: Plan, randomness: Randomness) -> None:
-        self.party = party
-        self.batch = batch
-        self.plan = plan
-        self.nbytes = (
-            sum(mask.nbytes for mask in randomness.masks.values())
-            + sum(part.nbytes for part in randomness.linear.values())
-            + sum(relu.nbytes for relu in randomness.relus.values())
-        )
-        self._content = [randomness]
-
-    def __repr__(self) -> str:
-        state = "unused" if self._content else "used"
-        return f"<PreparedBundle of party {self.party}, batch {self.batch}, {state}>"
+    party: int
+    batch: int
+    plan: Plan
 
     def take(self) -> Randomness:
-        """The randomness, once.
+        """The content, once; ``MaskReuseError`` after that."""
+        ...
+
+
+class Once:
+    """The content of a bundle, which can be taken once."""
+
+    def __init__(self, content: Randomness) -> None:
+        self._content = [content]
+
+    def __bool__(self) -> bool:
+        return bool(self._content)
+
+    def take(self) -> Randomness:
+        """The content.
 
         Raises:
             MaskReuseError: it was taken before.
@@ -70,3 +65,49 @@ class PreparedBundle:
             return self._content.pop()
         except IndexError:
             raise MaskReuseError("a bundle is good for one run; take a new one") from None
+
+
+class PreparedBundle:
+    """Holds all of a run's randomness until somebody takes it; then it is gone.
+
+    Attributes:
+        nbytes: memory held until it is taken.
+    """
+
+    def __init__(self, party: int, batch: int, plan: Plan, parts: Mapping[int, Prepared]) -> None:
+        self.party = party
+        self.batch = batch
+        self.plan = plan
+        self.nbytes = sum(part.nbytes for part in parts.values())
+        self._once = Once(_Ready(dict(parts)))
+
+    def __repr__(self) -> str:
+        state = "unused" if self._once else "used"
+        return f"<PreparedBundle of party {self.party}, batch {self.batch}, {state}>"
+
+    def take(self) -> Randomness:
+        """The randomness, once.
+
+        Raises:
+            MaskReuseError: it was taken before.
+        """
+        return self._once.take()
+
+
+class _Ready:
+    """All of it is there; every part goes as soon as it has been used."""
+
+    def __init__(self, parts: dict[int, Prepared]) -> None:
+        self._parts = parts
+
+    def __repr__(self) -> str:
+        return f"Randomness(steps={sorted(self._parts)})"
+
+    async def take(self, step: int) -> Prepared | None:
+        return self._parts.pop(step, None)
+
+    def used(self, step: int) -> None:
+        pass
+
+    async def aclose(self) -> None:
+        self._parts.clear()

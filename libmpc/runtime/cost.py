@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from libmpc.graph.plan import InputStep, OutputStep, Plan, ReluStep
+from libmpc.graph.plan import (
+    InputStep,
+    OutputStep,
+    Plan,
+    PositiveStep,
+    RectifyStep,
+    ReluStep,
+    Step,
+    TruncateStep,
+)
 from libmpc.protocol import input as input_step
-from libmpc.protocol import linear, output, relu
+from libmpc.protocol import output, positive, rectify, relu, truncate
 from libmpc.protocol.cost import Cost
 
 
 def step_costs(plan: Plan, batch: int) -> dict[int, Cost]:
     """The declared cost of each step for a batch, by index."""
-    costs: dict[int, Cost] = {}
-    for index, step in enumerate(plan.steps):
-        count = batch * step.size
-        if isinstance(step, InputStep):
-            costs[index] = input_step.cost(count)
-        elif isinstance(step, ReluStep):
-            costs[index] = relu.cost(count)
-        elif isinstance(step, OutputStep):
-            costs[index] = output.cost(count)
-        else:
-            costs[index] = linear.cost(count)
-    return costs
+    return {index: _cost(step, batch * step.size) for index, step in enumerate(plan.steps)}
 
 
 def plan_cost(plan: Plan, batch: int) -> Cost:
@@ -34,5 +32,25 @@ def correction_sizes(plan: Plan, batch: int) -> dict[int, int]:
     return {
         index: cost.correction_bytes
         for index, cost in step_costs(plan, batch).items()
-        if isinstance(plan.steps[index], (ReluStep, OutputStep))
+        if isinstance(
+            plan.steps[index], (ReluStep, TruncateStep, RectifyStep, PositiveStep, OutputStep)
+        )
     }
+
+
+def _cost(step: Step, count: int) -> Cost:
+    match step:
+        case InputStep():
+            return input_step.cost(count)
+        case ReluStep():
+            return relu.cost(count)
+        case TruncateStep():
+            return truncate.cost(count)
+        case RectifyStep():
+            return rectify.cost(count)
+        case PositiveStep():
+            return positive.cost(count)
+        case OutputStep():
+            return output.cost(count)
+        case _:  # linear steps, products and moves are local
+            return Cost()

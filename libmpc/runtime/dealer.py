@@ -7,11 +7,28 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from libmpc.graph.plan import InputStep, OutputStep, Plan, ReluStep, SumPoolStep
+from libmpc.graph.plan import (
+    BiasStep,
+    ConvStep,
+    DenseStep,
+    InputStep,
+    LiftStep,
+    OutputStep,
+    Plan,
+    PositiveStep,
+    ProductStep,
+    RectifyStep,
+    ReluStep,
+    ScaleStep,
+    TruncateStep,
+)
 from libmpc.prg import Stream
 from libmpc.protocol import input as input_step
-from libmpc.protocol import linear, output, relu
+from libmpc.protocol import lift, linear, output, positive, product, rectify, relu, truncate
 from libmpc.protocol.weights import DealerWeights
+from libmpc.runtime import moves
+
+Ring = NDArray[np.uint64]
 
 
 def deal(
@@ -29,21 +46,37 @@ def deal(
         step index and correction, in the plan's order, for the steps of ``correction_sizes``.
         SECURITY: corrections are for party 1 only; with party 0's stream they give every mask.
     """
-    # Of a masked step λ_x0 + λ_x1, of a linear step the missing λ_x·λ_W; gone when it is read.
-    values: dict[int, NDArray[np.uint64]] = {}
+    # Of a masked value λ_0 + λ_1, of an additive one what only the dealer knows.
+    values: dict[int, Ring] = {}
     for index, step in enumerate(plan.steps):
-        count = batch * step.size
-        if isinstance(step, InputStep):
-            values[index] = input_step.draw_mask(index, count, stream0) + input_step.draw_mask(
-                index, count, stream1
-            )
-        elif isinstance(step, SumPoolStep):
-            values[index] = linear.sum_pool(step, values.pop(step.source))
-        elif isinstance(step, ReluStep):
-            missing = values.pop(step.source)
-            correction, values[index] = relu.deal(index, missing, stream0, stream1)
+        sources = [values[source] for source in step.reads]
+        for source in plan.last_reads[index]:
+            del values[source]
+        correction = None
+        match step:
+            case InputStep():
+                values[index] = input_step.draw_mask(index, batch * step.size, stream0)
+                values[index] += input_step.draw_mask(index, batch * step.size, stream1)
+            case DenseStep() | ConvStep() | ScaleStep():
+                values[index] = linear.deal(step, sources[0], weights.masks[index])
+            case BiasStep():
+                values[index] = sources[0]
+            case LiftStep():
+                values[index] = lift.deal(batch * step.size)
+            case ProductStep():
+                values[index] = product.deal(*sources)
+            case ReluStep():
+                correction, values[index] = relu.deal(index, sources[0], stream0, stream1)
+            case TruncateStep():
+                correction, values[index] = truncate.deal(index, sources[0], stream0, stream1)
+            case RectifyStep():
+                correction, values[index] = rectify.deal(index, sources[0], stream0, stream1)
+            case PositiveStep():
+                correction, values[index] = positive.deal(index, sources[0], stream0, stream1)
+            case OutputStep():
+                correction = output.deal(index, sources[0], stream0)
+            case _:
+                values[index] = moves.apply(step, batch, sources, fill=False)
+        sources.clear()
+        if correction is not None:
             yield index, correction
-        elif isinstance(step, OutputStep):
-            yield index, output.deal(index, values.pop(step.source), stream0)
-        else:
-            values[index] = linear.deal(step, values.pop(step.source), weights.masks[index])

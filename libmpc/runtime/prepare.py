@@ -1,19 +1,16 @@
-"""An evaluator's work before the input is known."""
+"""A whole bundle at once."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from libmpc.graph.plan import InputStep, OutputStep, Plan, ReluStep, SumPoolStep
+from libmpc.graph.plan import Plan
 from libmpc.prg import Stream
-from libmpc.protocol import input as input_step
-from libmpc.protocol import linear, output, relu
 from libmpc.protocol.errors import ProtocolError
 from libmpc.protocol.exchange import Payload
-from libmpc.protocol.relu import PreparedRelu
 from libmpc.protocol.weights import EvaluatorWeights
-from libmpc.runtime.bundle import PreparedBundle, Randomness, Ring
-from libmpc.runtime.cost import correction_sizes
+from libmpc.runtime.bundle import PreparedBundle
+from libmpc.runtime.preparer import Prepared, Preparer
 
 
 def prepare(
@@ -36,28 +33,13 @@ def prepare(
     Raises:
         ProtocolError: there are corrections missing or left over, or one has the wrong length.
     """
-    party = weights.party
+    preparer = Preparer(plan, weights, batch, stream)
     given = corrections or {}
-    expected = correction_sizes(plan, batch) if party == 1 else {}
-    if {index: len(correction) for index, correction in given.items()} != expected:
+    if {index: len(correction) for index, correction in given.items()} != preparer.expected:
         raise ProtocolError
-    masks: dict[int, Ring] = {}
-    linears: dict[int, Ring] = {}
-    relus: dict[int, PreparedRelu] = {}
-    readable: dict[int, Ring] = {}  # λ_xj of a masked step, until it is read
-    for index, step in enumerate(plan.steps):
-        count = batch * step.size
-        if isinstance(step, InputStep):
-            masks[index] = readable[index] = input_step.draw_mask(index, count, stream)
-        elif isinstance(step, SumPoolStep):
-            readable[index] = linear.sum_pool(step, readable.pop(step.source))
-        elif isinstance(step, ReluStep):
-            relus[index] = relu.prepare(index, party, count, stream, given.get(index))
-            readable[index] = relus[index].mask
-            linears[step.source] += relu.draw_opening(index, count, stream)
-        elif isinstance(step, OutputStep):
-            linears[step.source] += output.prepare(index, party, count, stream, given.get(index))
-        else:
-            own = weights.steps[index]
-            linears[index] = linear.prepare(step, readable.pop(step.source), own.masked, own.bias)
-    return PreparedBundle(party, batch, plan, Randomness(masks, linears, relus))
+    parts: dict[int, Prepared] = {}
+    for index in range(len(plan.steps)):
+        part = preparer.step(index, given.get(index))
+        if part is not None:
+            parts[index] = part
+    return PreparedBundle(weights.party, batch, plan, parts)

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from libmpc.graph.plan import Plan
 from libmpc.prg import KEY_BYTES, Observer, Stream
+from libmpc.protocol.compute import Compute
+from libmpc.protocol.exchange import Payload
 from libmpc.protocol.weights import (
     DealerWeights,
     EncodedWeights,
@@ -18,12 +20,16 @@ from libmpc.protocol.weights import (
     share_weights,
 )
 from libmpc.runtime.channel import Traffic, memory_pair
+from libmpc.runtime.cost import correction_sizes
 from libmpc.runtime.dealer import deal
+from libmpc.runtime.estimates import SECONDS_PER_DEALT_BYTE, SECONDS_PER_MAC
 from libmpc.runtime.evaluate import evaluate
-from libmpc.runtime.prepare import prepare
+from libmpc.runtime.preparer import Preparer
+from libmpc.runtime.streamed import NextCorrection, StreamedBundle
 from libmpc.shares import AdditiveShare, new_seed, reconstruct, split
 
 Ring = NDArray[np.uint64]
+WINDOW = 64 << 20
 
 
 class Simulation:
@@ -33,13 +39,19 @@ class Simulation:
         plan: the network.
         weights: encoded weights and biases by linear step.
         observer: told of every draw from a common stream (see ``prg.Stream``).
+        window: bytes of prepared randomness that each evaluator holds at most, if one step does
+            not need more; nothing holds a whole run's.
 
     Attributes:
         traffic: rounds and bytes of all queries so far.
     """
 
     def __init__(
-        self, plan: Plan, weights: EncodedWeights, observer: Observer | None = None
+        self,
+        plan: Plan,
+        weights: EncodedWeights,
+        observer: Observer | None = None,
+        window: int = WINDOW,
     ) -> None:
         shares = share_weights(plan, weights, new_seed(), new_seed())
         self.plan = plan
@@ -50,6 +62,7 @@ class Simulation:
         )
         self._dealer = DealerWeights.from_payload(plan, shares[2])
         self._observer = observer
+        self._window = window
 
     def query(self, x: Ring) -> Ring:
         """The outputs at scale 2^32 of encoded inputs at scale 2^16.
@@ -74,20 +87,43 @@ class Simulation:
         """One run on shares of the inputs; returns the shares that the client would get."""
         batch = x0.values.shape[0]
         keys = [secrets.token_bytes(KEY_BYTES) for _ in range(3)]
-        corrections = dict(
-            deal(self.plan, self._dealer, batch, self._stream(keys[0]), self._stream(keys[1]))
+        dealt = self._deal(batch, self._stream(keys[0]), self._stream(keys[1]))
+        bundles = [
+            StreamedBundle(
+                Preparer(self.plan, weights, batch, self._stream(keys[weights.party])),
+                window=self._window,
+                corrections=dealt if weights.party == 1 else None,
+            )
+            for weights in self._evaluators
+        ]
+        ends = memory_pair(self.traffic)
+        parties = zip(self._evaluators, bundles, (x0, x1), ends, strict=True)
+        runs = (
+            evaluate(self.plan, weights, bundle, x.values, self._stream(keys[2]), end)
+            for weights, bundle, x, end in parties
         )
-        self.traffic.corrections += sum(len(part) for part in corrections.values())
-        first, second = self._evaluators
-        bundle0 = prepare(self.plan, first, batch, self._stream(keys[0]), None)
-        bundle1 = prepare(self.plan, second, batch, self._stream(keys[1]), corrections)
-        channel0, channel1 = memory_pair(self.traffic)
-        r0, r1 = self._stream(keys[2]), self._stream(keys[2])
-        y0, y1 = await asyncio.gather(
-            evaluate(self.plan, first, bundle0, x0.values, r0, channel0),
-            evaluate(self.plan, second, bundle1, x1.values, r1, channel1),
-        )
+        try:
+            y0, y1 = await asyncio.gather(*runs)
+        finally:
+            await asyncio.gather(*(bundle.aclose() for bundle in bundles))
         return AdditiveShare(y0), AdditiveShare(y1)
+
+    def _deal(self, batch: int, stream0: Stream, stream1: Stream) -> NextCorrection:
+        """Party 2, which deals a step when party 1 has room for it."""
+        dealt = deal(self.plan, self._dealer, batch, stream0, stream1)
+        sizes = correction_sizes(self.plan, batch)
+        macs = batch * sum(step.macs for step in self.plan.linear_steps.values())
+        seconds = SECONDS_PER_MAC * macs + SECONDS_PER_DEALT_BYTE * sum(sizes.values())
+        compute = Compute()
+
+        async def correction(step: int) -> Payload:
+            index, payload = await compute.run(seconds / len(sizes), next, dealt)
+            if index != step:
+                raise RuntimeError(f"expected the correction of step {step}, got that of {index}")
+            self.traffic.corrections += len(payload)
+            return payload
+
+        return correction
 
     def _stream(self, key: bytes) -> Stream:
         return Stream(key, self._observer)

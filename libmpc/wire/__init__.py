@@ -9,6 +9,7 @@ from libmpc.wire.descriptor import Descriptor
 from libmpc.wire.document import Document
 from libmpc.wire.envelope import Kind, PushPlaintext, QueryPlaintext, ReplyPlaintext
 from libmpc.wire.errors import ExpiredError, WireError
+from libmpc.wire.final import read_final, spell_final
 from libmpc.wire.headers import PushHeader, QueryHeader, push_info, query_info, reply_info
 from libmpc.wire.keys import PartyKey
 from libmpc.wire.manifest import Manifest, model_digest, sharing_digest
@@ -39,7 +40,9 @@ __all__ = [
     "model_digest",
     "push_info",
     "query_info",
+    "read_final",
     "reply_info",
     "sha256",
     "sharing_digest",
+    "spell_final",
 ]

@@ -19,6 +19,7 @@ from libmpc.wire.fields import (
     Shape,
     Width,
 )
+from libmpc.wire.final import read_final
 
 
 class Descriptor(Document):
@@ -34,7 +35,8 @@ class Descriptor(Document):
         input_range: smallest and largest value that a client may send.
         range_status: whether results are exact for every input of that range, or were only so on
             the samples that the owner tried.
-        final_activation: what the client may apply to the logits to get what training saw.
+        final_activation: what the client may apply to the logits to get what training saw (see
+            ``libmpc.wire.final``).
         plan_digest: SHA-256 of the plan's canonical JSON.
     """
 
@@ -57,6 +59,8 @@ class Descriptor(Document):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         check_margin(self.range_status, self.range_margin)
+        if -read_final(self.final_activation)[1] > len(self.output_shape):
+            raise ValueError("the final activation's axis is not one of the output's")
         return self
 
 

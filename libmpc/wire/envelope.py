@@ -17,7 +17,10 @@ TAG_BYTES = 16
 KEY_BYTES = 32
 DIGEST_BYTES = 32
 QUERY_HEAD_BYTES = TAG_BYTES + KEY_BYTES + 1
-MAX_SHARE_BYTES = 1 << 30
+MAX_MESSAGE_BYTES = 1 << 30
+"""Longest message that a party takes: a sealed push and what goes before it."""
+MAX_SHARE_BYTES = MAX_MESSAGE_BYTES - (16 << 20)
+"""Longest share; a manifest and headers fit beside it."""
 
 
 class Kind(IntEnum):

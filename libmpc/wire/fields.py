@@ -14,7 +14,7 @@ from libmpc.wire.names import MAX_NAME, check_name
 BytesLike = bytes | bytearray | memoryview
 
 MAX_RANK = 8
-MAX_DIM = 1 << 20
+MAX_DIM = 1 << 28
 MAX_BATCH = 16384
 MAX_MILLIS = 1 << 53
 MAX_LIFETIME_MS = 3_600_000
@@ -64,7 +64,17 @@ Dim = Annotated[int, Field(ge=1, le=MAX_DIM)]
 Shape = Annotated[tuple[Dim, ...], Field(min_length=1, max_length=MAX_RANK)]
 Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
 RangeStatus = Literal["proven", "calibrated"]
-FinalActivation = Literal["softmax"] | None
+FinalActivation = (
+    Annotated[
+        str,
+        Field(
+            pattern=r"^(sigmoid|(softmax|log_softmax|argmax)(:-[2-8])?)$",
+            description="what the client does with logits; an axis other than the last counts from"
+            " the end",
+        ),
+    ]
+    | None
+)
 # Not Literal[1]: that takes true and 1.0 for 1.
 Version = Annotated[int, Field(ge=1, le=1)]
 Width = Annotated[int, Field(ge=48, le=48, description="bits of the ring")]

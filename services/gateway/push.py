@@ -10,7 +10,7 @@ from libmpc.errors import IntegrityError, ServiceError
 from libmpc.link import Buffer
 from libmpc.party.framing import join
 from libmpc.party.messages import Commit, Kind
-from libmpc.wire.envelope import MAX_SHARE_BYTES
+from libmpc.wire.envelope import MAX_MESSAGE_BYTES
 from libmpc.wire.errors import WireError
 from libmpc.wire.headers import PushHeader
 from libmpc.wire.receipt import Receipt
@@ -20,8 +20,8 @@ from services.gateway.errors import bad_request, reading
 from services.gateway.links import PartyLink
 from services.gateway.parties import ALL, Parties, all_of
 
-#: a party takes messages of up to 1 GiB, and the head needs a little
-MAX_ENVELOPE_BYTES = MAX_SHARE_BYTES - (1 << 16)
+#: the head needs a little
+MAX_ENVELOPE_BYTES = MAX_MESSAGE_BYTES - (1 << 16)
 _LENGTH_BYTES = 4
 
 

@@ -36,6 +36,9 @@ class PartyCollector(Collector):
             entry = node.catalog.entries.get(model)
             pool.add_metric([entry.record.name if entry else "", str(rung)], level)
         yield pool
+        streams = GaugeMetricFamily("libmpc_party_streams", "Streamed bundles under way.")
+        streams.add_metric([], node.streams)
+        yield streams
         messages = CounterMetricFamily(
             "libmpc_party_link_messages",
             "Messages on the links that are up now.",

@@ -23,8 +23,9 @@ from libmpc.credentials import Credential
 from libmpc.deployment import Deployment
 from libmpc.deployment_local import LocalPorts, is_made, make_all
 from libmpc.errors import LibmpcError, ModelNotFoundError
+from libmpc.graph.builder import GraphBuilder
 from libmpc.graph.model import Model, build_model
-from libmpc.graph.nodes import Dense, Flatten, Graph, Input, Relu
+from libmpc.graph.nodes import FinalActivation
 from libmpc.graph.reference import run_reference
 from libmpc.identity.keys import PartyIdentity
 from libmpc.identity.token import is_token, token_sha256
@@ -77,17 +78,21 @@ class StepClock:
         self.pause(seconds)
 
 
-def tiny_model(outputs: int = 3, seed: int = 1, name: str = "tiny") -> Model:
+def tiny_model(
+    outputs: int = 3,
+    seed: int = 1,
+    name: str = "tiny",
+    final: FinalActivation | None = None,
+) -> Model:
     """A dense layer, ReLU and another dense layer, for inputs of shape (2, 2, 1)."""
     rng = np.random.default_rng(seed)
-    nodes = (
-        Input("x", (), (2, 2, 1)),
-        Flatten("flat", ("x",)),
-        Dense("first", ("flat",), rng.normal(size=(4, 5)), rng.normal(size=5)),
-        Relu("relu", ("first",)),
-        Dense("second", ("relu",), rng.normal(size=(5, outputs)), rng.normal(size=outputs)),
-    )
-    return build_model(Graph(nodes), (0, 1), name=name)
+    b = GraphBuilder((2, 2, 1))
+    flat = b.reshape("flat", b.input, (4,))
+    hidden = b.relu("relu", b.dense("first", flat, rng.normal(size=(4, 5)), rng.normal(size=5)))
+    y = b.dense("second", hidden, rng.normal(size=(5, outputs)), rng.normal(size=outputs))
+    if final is not None:
+        y = b.final("last", y, final)
+    return build_model(b.graph(y), (0, 1), name=name)
 
 
 def images(batch: int = 5, seed: int = 2) -> np.ndarray[Any, np.dtype[np.float64]]:

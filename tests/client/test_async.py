@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from libmpc.client import AsyncClient, Client
-from libmpc.client.softmax import softmax
 from libmpc.errors import InputError, IntegrityError, UnavailableError
+from libmpc.graph.floating import apply_final
 from libmpc.graph.model import Model
-from tests.client.fake import FakeDeployment, failure, images, once
+from tests.client.fake import FakeDeployment, failure, images, once, tiny_model
 
 T = TypeVar("T")
 
@@ -34,10 +34,12 @@ def test_the_same_answer(fake: FakeDeployment, model: Model, batch: int) -> None
     assert np.array_equal(found, model.reference(images(batch)))
 
 
-def test_lists_and_probabilities(fake: FakeDeployment, model: Model) -> None:
+def test_lists_and_probabilities(fake: FakeDeployment) -> None:
+    model = tiny_model(final="softmax")
+    fake.publish(model, "finished")
     rows = images(2).tolist()
-    found = run(fake, lambda client: client.query("tiny", rows, softmax=True))
-    assert np.array_equal(found, softmax(model.reference(images(2))))
+    found = run(fake, lambda client: client.query("finished", rows, final=True))
+    assert np.array_equal(found, apply_final("softmax", model.reference(images(2))))
 
 
 def test_the_same_requests(fake: FakeDeployment, client: Client) -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import httpx
 import numpy as np
 import pytest
 
 from libmpc.client import Client
-from libmpc.client.softmax import softmax
 from libmpc.errors import InputError, ModelNotFoundError
-from libmpc.graph.model import Model, build_model
-from libmpc.graph.nodes import Dense, Graph, Input, Relu
+from libmpc.graph.floating import apply_final
+from libmpc.graph.model import Model
+from libmpc.graph.nodes import FinalActivation
 from libmpc.graph.ranges import RangeWarning
 from libmpc.wire.fields import MAX_BATCH
 from tests.client import fake as fakes
@@ -47,14 +48,19 @@ def test_nothing_random_is_used_twice(client: Client, fake: FakeDeployment) -> N
     assert len(set(fake.numbers)) == len(set(fake.seeds)) == 20
 
 
-def test_probabilities(client: Client, model: Model) -> None:
-    found = client.query("tiny", images(), softmax=True)
-    assert np.array_equal(found, softmax(model.reference(images())))
-    assert np.allclose(found.sum(axis=1), 1)
-
-
-def test_softmax_of_large_logits() -> None:
-    assert np.array_equal(softmax(np.array([[30000.0, -30000.0]])), [[1.0, 0.0]])
+@pytest.mark.parametrize("final", ["softmax", "log_softmax", "sigmoid", "argmax", None])
+def test_the_last_activation_is_the_client_s(
+    client: Client, fake: FakeDeployment, final: FinalActivation | None
+) -> None:
+    model = tiny_model(final=final)
+    fake.publish(model, "finished")
+    logits = model.reference(images())
+    assert np.array_equal(client.query("finished", images()), logits)
+    found = client.query("finished", images(), final=True)
+    assert np.array_equal(found, apply_final(final, logits))
+    if final == "argmax":
+        assert found.shape == (len(images()),)
+        assert np.array_equal(found, logits.argmax(axis=1))
 
 
 def test_a_gateway_may_answer_in_json(
@@ -124,23 +130,12 @@ def test_description_and_list(client: Client, fake: FakeDeployment) -> None:
     assert summary.model == descriptor.model
 
 
-def test_a_calibrated_model_warns_once(fake: FakeDeployment, client: Client) -> None:
-    weights = np.array([[1.0, -1.0], [-1.0, 1.0]]) * 30000
-    layers = (
-        Input("x", (), (1,)),
-        Dense("spread", ("x",), np.ones((1, 2)), np.zeros(2)),
-        Relu("r", ("spread",)),
-        Dense("minus", ("r",), weights, np.zeros(2)),
-        Relu("s", ("minus",)),
-        Dense("last", ("s",), np.ones((2, 2)), np.zeros(2)),
-    )
-    with pytest.warns(RangeWarning):
-        model = build_model(Graph(layers), (0, 2))
-    fake.publish(model, "doubtful")
-    x = np.array([[1.5]])
-    with pytest.warns(RangeWarning, match="'doubtful' is calibrated"):
-        assert np.array_equal(client.query("doubtful", x), model.reference(x))
-    client.query("doubtful", x)  # warnings are errors here
+def test_a_calibrated_model_warns_once(fake: FakeDeployment, client: Client, model: Model) -> None:
+    doubtful = replace(model, range=replace(model.range, status="calibrated", margin=40.0))
+    fake.publish(doubtful, "doubtful")
+    with pytest.warns(RangeWarning, match="'doubtful' is calibrated .*margin 32"):
+        assert np.array_equal(client.query("doubtful", images()), model.reference(images()))
+    client.query("doubtful", images())  # warnings are errors here
 
 
 def test_sixteen_threads_share_a_client(

@@ -23,6 +23,7 @@ from libmpc.errors import (
     ModelNotFoundError,
     UnavailableError,
 )
+from libmpc.protocol import payload_bytes
 from libmpc.sealing.hpke_keys import HpkeKeys
 from libmpc.wire import Command, Manifest, Signed
 from tests.client.fake import FakeDeployment, failure, images, once, tiny_model
@@ -139,6 +140,17 @@ def test_a_limit_needs_serving(cluster: Cluster) -> None:
 def test_a_path_is_no_model(cluster: Cluster) -> None:
     with pytest.raises(ModelError, match=r"load it first.*load_model"):
         cluster.share("model.h5", "mine")  # type: ignore[arg-type]
+
+
+def test_a_share_that_fits_into_no_message(
+    cluster: Cluster, fake: FakeDeployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_model()
+    monkeypatch.setattr("libmpc.cluster.push.MAX_SHARE_BYTES", payload_bytes(model.plan, 1) - 1)
+    with pytest.raises(ModelError, match="too large to be shared"):
+        cluster.share(model, "large")
+    monkeypatch.setattr("libmpc.cluster.push.MAX_SHARE_BYTES", payload_bytes(model.plan, 1))
+    cluster.share(model, "large")
 
 
 def test_who_is_no_owner(fake: FakeDeployment) -> None:

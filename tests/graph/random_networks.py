@@ -18,7 +18,7 @@ def networks(draw: st.DrawFn) -> Sketch:
     small = st.integers(1, 3)
     for _ in range(draw(st.integers(1, 6))):
         rows, columns = (sketch.shape[0], sketch.shape[1]) if len(sketch.shape) == 3 else (0, 0)
-        kind = draw(st.sampled_from(["conv", "pool", "dense", "relu", "flatten", "identity"]))
+        kind = draw(st.sampled_from(["conv", "pool", "dense", "relu", "flatten", "norm"]))
         if kind == "conv" and rows and budget >= 2:
             kernel = (min(draw(small), rows), min(draw(small), columns))
             pad = draw(st.tuples(*[st.integers(0, 1)] * 4))
@@ -32,11 +32,12 @@ def networks(draw: st.DrawFn) -> Sketch:
         elif kind == "dense" and budget >= 2:
             sketch.dense(draw(small))
             budget -= 2
+        elif kind == "norm" and budget >= 2:
+            sketch.norm()
+            budget -= 2
         elif kind == "relu":
             sketch.relu()
             budget = 16
         elif kind == "flatten":
             sketch.flatten()
-        else:
-            sketch.identity()
     return sketch

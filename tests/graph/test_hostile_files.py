@@ -49,7 +49,7 @@ def test_damaged_anywhere(tmp_path: Path, name: str) -> None:
             read_keras(tmp_path / name)
         except ModelError:
             refusals += 1
-    assert 0 < refusals < 150
+    assert refusals > 0
 
 
 def test_no_model_at_all(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_compression(tmp_path: Path) -> None:
 
 def test_odd_attributes(tmp_path: Path) -> None:
     path = tmp_path / "m.h5"
-    values: list[object] = [np.arange(3), [b"a"] * 100, np.zeros((2, 2), "S3"), 7]
+    values: list[object] = [np.arange(3), np.full(20_000, b"a"), np.zeros((2, 2), "S3"), 7]
     for value in values:
         write_h5(path, CONFIG)
         with h5py.File(path, "a") as file:

@@ -1,33 +1,47 @@
-"""Folded networks and windows on shares: what three parties return is what the reference says."""
+"""Lowered networks and windows on shares: what three parties return is what the reference says."""
 
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from libmpc import data, fixedpoint
 from libmpc.graph.encoding import encode_weights
-from libmpc.graph.folding import fold_graph
+from libmpc.graph.lowering import lower
 from libmpc.graph.model import load_model
+from libmpc.graph.nodes import Graph
 from libmpc.graph.plan import ConvStep, InputStep, OutputStep, Plan, Step, SumPoolStep, Window
 from libmpc.graph.reference import run_reference
 from libmpc.protocol import Cost
 from libmpc.runtime import Simulation, plan_cost
 from tests import naive
+from tests.graph.lowering.plan_float import error_bounds
+from tests.graph.lowering.random_graphs import graphs, inputs
 from tests.graph.naive import Sketch
 from tests.graph.random_networks import networks
 
 
 @settings(max_examples=40, deadline=None)
 @given(networks())
-def test_folded_networks(sketch: Sketch) -> None:
-    folded = fold_graph(sketch.graph)
-    weights = encode_weights(folded)
+def test_chains(sketch: Sketch) -> None:
+    lowered = lower(sketch.graph)
+    weights = encode_weights(lowered)
     x = fixedpoint.encode(sketch.inputs(2))
-    expected = run_reference(folded.plan, weights, x) & np.uint64(2**48 - 1)
-    assert np.array_equal(Simulation(folded.plan, weights).query(x), expected)
+    expected = run_reference(lowered.plan, weights, x) & np.uint64(2**48 - 1)
+    assert np.array_equal(Simulation(lowered.plan, weights).query(x), expected)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(graphs(bits=10))
+def test_lowered_networks(graph: Graph) -> None:
+    lowered = lower(graph)
+    assume(max(bound.size for bound in error_bounds(lowered, 1.0)) < 2.0**13)
+    weights = encode_weights(lowered)
+    x = fixedpoint.encode(inputs(graph, 2))
+    expected = run_reference(lowered.plan, weights, x) & np.uint64(2**48 - 1)
+    assert np.array_equal(Simulation(lowered.plan, weights).query(x), expected)
 
 
 @st.composite

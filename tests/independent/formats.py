@@ -90,6 +90,8 @@ def is_text(value: Any) -> bool:
     return type(value) is str
 
 
+AXES = ("", *(f":-{axis}" for axis in range(2, 9)))  # the last, or one that counts from the end
+
 TYPES: dict[str, Callable[[Any], bool]] = {
     "version": one_of(1),
     "deployment": is_hex(16),
@@ -103,7 +105,11 @@ TYPES: dict[str, Callable[[Any], bool]] = {
     "range_margin": or_null(is_float),
     "width": one_of(48),
     "fraction_bits": one_of(16),
-    "final_activation": one_of("softmax", None),
+    "final_activation": one_of(
+        "sigmoid",
+        None,
+        *(f"{kind}{axis}" for kind in ("softmax", "log_softmax", "argmax") for axis in AXES),
+    ),
     "plan_digest": is_hex(32),
     "plan": is_text,
     "share_hashes": list_of(is_hex(32), 3),

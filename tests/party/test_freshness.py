@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from libmpc.party import keys
+from libmpc.party.evaluator import RoleSettings
+from libmpc.party.node import NodeSettings
 from libmpc.prg import Stream
 from tests.party.test_queries import PLAN, WEIGHTS, inputs, statuses
-from tests.party.triple import Refused, expected, triple, until
+from tests.party.triple import FAST, Refused, expected, triple, until
 
 
 class Recorder:
@@ -61,11 +63,12 @@ async def disturb(parties: Any, gateway: Any) -> None:
         assert set(pair) <= {200, 503}
 
 
+@pytest.mark.parametrize("role", [RoleSettings(), RoleSettings(stream_bytes=0, stream_window=1)])
 def test_streams_are_made_once_by_each_of_the_two_that_share_them(
-    tmp_path: Path, recorder: Recorder
+    tmp_path: Path, recorder: Recorder, role: RoleSettings
 ) -> None:
     async def main() -> None:
-        async with triple(tmp_path) as parties:
+        async with triple(tmp_path, settings=NodeSettings(link=FAST, role=role)) as parties:
             gateway = await parties.gateway()
             await gateway.push(PLAN, WEIGHTS)
             backup = tmp_path / "backup"

@@ -204,6 +204,7 @@ def test_a_push_that_does_not_hold_together_is_refused(tmp_path: Path) -> None:
                 {"plan": "{}"},
                 {"deployment": "00" * 16},
                 {"issued_ms": 1000, "expires_ms": 2000},
+                {"final_activation": "softmax:-2"},  # of an output with one axis
             ):
                 made, sealed, _ = gateway.make_push(PLAN, WEIGHTS, keys, **fields)
                 refused.append((made, sealed[0]))

@@ -13,14 +13,14 @@ from libmpc.party.pool import BundlePool
 from libmpc.party.supply import Supply
 from libmpc.prg import MaskReuseError
 from libmpc.runtime import PreparedBundle
-from libmpc.runtime.bundle import Randomness
 from libmpc.wire.errors import WireError
+from tests.party.test_queries import PLAN
 
 KEY = ("ab" * 32, 1)
 
 
 def bundle() -> PreparedBundle:
-    return PreparedBundle(0, 1, b"", Randomness({}, {}, {}))
+    return PreparedBundle(0, 1, PLAN, {})
 
 
 def with_pool(check: Callable[[BundlePool], Awaitable[None]]) -> None:
@@ -130,6 +130,7 @@ def test_supply_keeps_the_pool_filled_within_its_bounds() -> None:
             served=lambda: [KEY[0]],
             targets={1: 4},
             bundle_bytes=lambda _: 100,
+            streamed=lambda _: False,
             max_bytes=350,
         )
         supply.top_up()

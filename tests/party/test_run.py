@@ -106,3 +106,18 @@ def test_rows_are_spread_over_the_ladder(rows: int) -> None:
     assert set(rungs) <= set(LADDER)
     assert rungs == sorted(rungs, reverse=True)
     assert rows <= sum(rungs) < 2 * rows + 1
+
+
+def test_the_time_for_a_round_is_that_of_its_step() -> None:
+    async def main() -> None:
+        run = make_run([], timeout=5.0)
+        run.allowance = (1.0, 60.0)
+        run.first_allowance = 20.0
+        found = []
+        for tag in (0, 8, 11, 16):
+            run.receive(tag, b"")
+            await run.exchange(tag, b"")
+            found.append(run._seconds(tag))
+        assert found == [26.0, 65.0, 65.0, 5.0]
+
+    asyncio.run(main())

@@ -1,18 +1,24 @@
-"""One protocol step among three parties in this process, with any masks one likes."""
+"""One comparing step among three parties in this process, with any masks one likes."""
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from libmpc.prg import Stream
-from libmpc.protocol import Compute, relu
-from libmpc.protocol.purposes import Purpose
-from libmpc.runtime import Traffic, memory_pair
+from libmpc.protocol import Compute, opening, positive, rectify, relu, truncate
+from libmpc.protocol.exchange import Payload
+from libmpc.runtime.channel import Traffic, memory_pair
 
+STEP = 5
 MASK = np.uint64(2**48 - 1)
 Words = np.ndarray[Any, np.dtype[np.uint64]]
+MakeStream = Callable[[int], Stream]
+OPENING = (relu, truncate)
+MASKED = (rectify, positive)
 
 
 class ConstantStream(Stream):
@@ -26,57 +32,85 @@ class ConstantStream(Stream):
         out.view(np.uint8)[...] = self._byte
 
 
-MakeStream = Callable[[int], Stream]
-
-
 def fresh(seed: int = 0) -> MakeStream:
     """Streams (0: party 0 and dealer, 1: party 1 and dealer) of a test's seed."""
     return lambda party: Stream(bytes([party, seed]) + bytes(14))
 
 
-def run_relu(
-    z: Words,
+def words(values: Any) -> Words:
+    """Integers modulo 2^64."""
+    return np.array([int(v) % 2**64 for v in values], np.uint64)
+
+
+@dataclass
+class Transcript:
+    """What went where.
+
+    Attributes:
+        result: the opened results below 2^48.
+        correction: from the dealer to party 1.
+        messages: by sender, in the order of the rounds.
+    """
+
+    result: Words
+    correction: bytes
+    messages: tuple[list[bytes], list[bytes]] = field(default_factory=lambda: ([], []))
+
+
+def run(
+    step: ModuleType,
+    value: Words,
     lam: Words | None = None,
     make: MakeStream | None = None,
+    *,
+    first: Words | None = None,
+    missing: Words | None = None,
     traffic: Traffic | None = None,
-    split: int = 1,
-) -> tuple[Words, int]:
-    """ReLU and truncation of z (ring elements) under the opening mask λ (random by default).
+) -> Transcript:
+    """One step on ring elements under the mask λ (random by default).
 
-    Returns the opened results below 2^48, and the correction's length.
+    Args:
+        step: ``relu``, ``truncate``, ``rectify`` or ``positive``.
+        first: party 0's share of the values, or of the mask where they are masked.
+        missing: in place of λ, what only the dealer knows of a value that is to be opened.
     """
     streams = make or fresh()
-    count, step = z.size, 5
+    count = value.size
     if lam is None:
-        missing = np.random.default_rng(count).integers(0, 2**64, count, np.uint64)
-    else:
-        gamma = [streams(j).words(step, Purpose.OPENING, count) for j in (0, 1)]
-        missing = gamma[0] + gamma[1] - lam
-    correction, mask = relu.deal(step, missing, streams(0), streams(1))
+        lam = np.random.default_rng(count).integers(0, 2**64, count, np.uint64)
+    if first is None:
+        first = np.full(count, 0x0123_4567_89AB_CDEF, np.uint64)
     ends = (streams(0), streams(1))
-    prepared = (
-        relu.prepare(step, 0, count, ends[0], None),
-        relu.prepare(step, 1, count, ends[1], bytes(correction)),
-    )
-    share0 = np.full(count, 0x0123_4567_89AB_CDEF * split, np.uint64)
-    shares = (share0, z - missing - share0)
+    given: tuple[Words, Words]
+    if step in OPENING:
+        gammas = [opening.draw(STEP, count, streams(j)) for j in (0, 1)]
+        if missing is None:
+            missing = gammas[0] + gammas[1] - lam
+        correction, mask = step.deal(STEP, missing, streams(0), streams(1))
+        given = (first + gammas[0], value - missing - first + gammas[1])
+        sources: tuple[Any, Any] = (count, count)
+    else:
+        correction, mask = step.deal(STEP, lam, streams(0), streams(1))
+        given = (value + lam, value + lam)
+        sources = (first, lam - first) if step is rectify else (count, count)
+    corrections = (None, bytes(correction))
+    prepared = [step.prepare(STEP, j, sources[j], ends[j], corrections[j]) for j in (0, 1)]
+    transcript = Transcript(value, bytes(correction))
 
     async def both() -> list[Words]:
         channels = memory_pair(traffic)
-        return await asyncio.gather(
-            *(
-                relu.evaluate(
-                    step,
-                    j,
-                    shares[j] + relu.draw_opening(step, count, ends[j]),
-                    prepared[j],
-                    channels[j],
-                    Compute(),
-                )
-                for j in (0, 1)
-            )
-        )
+
+        async def evaluate(j: int) -> Words:
+            async def exchange(tag: int, payload: Payload) -> Payload:
+                transcript.messages[j].append(bytes(payload))
+                return await channels[j](tag, payload)
+
+            result: Words = await step.evaluate(STEP, j, given[j], prepared[j], exchange, Compute())
+            return result
+
+        return await asyncio.gather(evaluate(0), evaluate(1))
 
     m0, m1 = asyncio.run(both())
     assert np.array_equal(m0 & MASK, m1 & MASK)
-    return (m0 - mask) & MASK, len(correction)
+    transcript.result = (m0 - mask) & MASK
+    return transcript

@@ -5,17 +5,24 @@ shift of it would then be another operation.
 """
 
 import importlib
+import re
+from pathlib import Path
 from typing import Any
 
 import numba
 import pytest
 from numba.core import compiler, ir, registry, typed_passes, types
 
+import libmpc
+
 MODULES = (
+    "libmpc.ring.conv",
     "libmpc.ring.linear",
     "libmpc.ring.transfer",
-    "libmpc.protocol.relu_kernels",
-    "libmpc.protocol.relu_deal_kernels",
+    "libmpc.protocol.compare_kernels",
+    "libmpc.protocol.compare_deal_kernels",
+    "libmpc.protocol.select_kernels",
+    "libmpc.protocol.select_deal_kernels",
 )
 
 
@@ -46,7 +53,22 @@ def infer(kernel: Any) -> tuple[Any, dict[str, Any]]:
 def test_all_kernels_are_found() -> None:
     names = {kernel.py_func.__name__ for kernel in kernels()}
     assert {"matmul_add", "im2col", "sum_pool", "pack_words", "add_words"} <= names
-    assert {"deal_tables", "deal_arithmetic", "compare", "combine", "choose"} <= names
+    assert {"depthwise_add", "grouped_matmul_add"} <= names
+    assert {"compare_sign", "compare_borrow", "combine_sign", "combine_borrow"} <= names
+    assert {"deal_sign", "deal_borrow"} <= names
+    for step in ("relu", "truncate", "rectify", "positive"):
+        assert {f"choose_{step}", f"deal_{step}"} <= names
+
+
+def test_every_module_with_kernels_is_looked_at() -> None:
+    package = Path(libmpc.__file__).parent
+    files = [*package.glob("ring/*.py"), *package.glob("protocol/*.py")]
+    found = {
+        f"libmpc.{file.parent.name}.{file.stem}"
+        for file in files
+        if re.search(r"^@kernel\(", file.read_text(), re.MULTILINE)
+    }
+    assert found == set(MODULES)
 
 
 @pytest.mark.parametrize("kernel", kernels(), ids=lambda kernel: kernel.py_func.__name__)

@@ -9,7 +9,11 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_small_tests_without_compiler() -> None:
-    files = ["tests/ring/test_linear.py", "tests/protocol/test_relu_tables.py"]
+    files = [
+        "tests/ring/test_linear.py",
+        "tests/protocol/test_compare_tables.py",
+        "tests/protocol/test_linear_steps.py",
+    ]
     result = subprocess.run(
         # Scalars of numpy warn when they wrap around, which is what a ring does.
         [

@@ -17,7 +17,16 @@ from libmpc.protocol import (
     WeightShares,
     share_weights,
 )
-from libmpc.runtime import PreparedBundle, deal, evaluate, memory_pair, prepare
+from libmpc.runtime import (
+    Bundle,
+    PreparedBundle,
+    Preparer,
+    StreamedBundle,
+    deal,
+    evaluate,
+    memory_pair,
+    prepare,
+)
 
 Words = np.ndarray[Any, np.dtype[np.uint64]]
 
@@ -57,15 +66,43 @@ class Parties:
             prepare(self.plan, self.evaluators[1], batch, self.stream(1, keys[1], 1), corrections),
         )
 
+    def preparer(self, party: int, batch: int, key: int = 0) -> Preparer:
+        return Preparer(self.plan, self.evaluators[party], batch, self.stream(party, key, party))
+
+    def streamed(
+        self, batch: int, window: int, keys: tuple[int, int] = (0, 0)
+    ) -> tuple[StreamedBundle, StreamedBundle]:
+        """Bundles that are dealt and prepared as they are used; needs a running event loop."""
+        dealt = deal(self.plan, self.dealer, batch, *(self.stream(j, keys[j], 2) for j in (0, 1)))
+
+        async def correction(step: int) -> bytearray:
+            index, payload = next(dealt)
+            assert index == step
+            return payload
+
+        return (
+            StreamedBundle(self.preparer(0, batch, keys[0]), window=window),
+            StreamedBundle(self.preparer(1, batch, keys[1]), window=window, corrections=correction),
+        )
+
     def run(
-        self, x0: Words, x1: Words, keys: tuple[int, int] = (0, 0), rerandomise: int = 0
+        self,
+        x0: Words,
+        x1: Words,
+        keys: tuple[int, int] = (0, 0),
+        rerandomise: int = 0,
+        window: int | None = None,
     ) -> tuple[Words, Words]:
-        """The shares that the two evaluators release."""
+        """The shares that the two evaluators release; with a window, from streamed bundles."""
         self.messages.clear()
 
         async def both() -> list[Words]:
             ends = memory_pair()
-            bundles = self.bundles(len(x0), keys)
+            bundles: tuple[Bundle, Bundle] = (
+                self.bundles(len(x0), keys)
+                if window is None
+                else self.streamed(len(x0), window, keys)
+            )
             return await asyncio.gather(
                 *(
                     evaluate(

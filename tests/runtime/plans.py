@@ -1,19 +1,35 @@
-"""Plans for tests: the two networks of the documentation, and random small ones."""
+"""Plans for tests: the two networks of the documentation, and small ones."""
 
 from typing import Any
 
 import numpy as np
 
 from libmpc.graph.plan import (
+    AddStep,
     ConvStep,
     DenseStep,
     InputStep,
+    LiftStep,
     OutputStep,
     Plan,
+    RectifyStep,
     ReluStep,
     SumPoolStep,
+    TruncateStep,
     Window,
 )
+from tests.runtime.random_plans import bounds, random_plan
+
+__all__ = [
+    "Weights",
+    "perceptron",
+    "random_inputs",
+    "random_plan",
+    "random_weights",
+    "residual_plan",
+    "small_plan",
+    "tutorial_cnn",
+]
 
 Weights = dict[int, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]
 
@@ -52,8 +68,32 @@ def perceptron() -> Plan:
     )
 
 
+def residual_plan() -> Plan:
+    """Values with several readers, and openings of sums: a block with a shortcut, and its end."""
+    window = Window(height=4, width=4, channels=2, kernel=(3, 3), padding=(1, 1, 1, 1))
+    shape = (4, 4, 2)
+    return Plan(
+        steps=(
+            InputStep(shape=shape),
+            ConvStep(source=0, window=window, filters=2),
+            ReluStep(source=1, shape=shape),
+            ConvStep(source=2, window=window, filters=2),
+            LiftStep(source=2, shape=shape),
+            AddStep(inputs=(3, 4), coefficients=(1, 1), shape=shape),
+            ReluStep(source=5, shape=shape),
+            ConvStep(source=6, window=window, filters=2),
+            ReluStep(source=7, shape=shape),
+            TruncateStep(source=7, shape=shape),
+            RectifyStep(source=9, shape=shape),
+            AddStep(inputs=(8, 9, 10), coefficients=(1, -1, 2), shape=shape),
+            DenseStep(source=11, inputs=32, outputs=3),
+            OutputStep(source=12, shape=(3,)),
+        )
+    )
+
+
 def small_plan() -> Plan:
-    """One of every kind of step."""
+    """A chain with a pool, a convolution and a dense layer."""
     return Plan(
         steps=(
             InputStep(shape=(5, 4, 2)),
@@ -70,67 +110,19 @@ def small_plan() -> Plan:
     )
 
 
-def random_plan(rng: np.random.Generator) -> Plan:
-    """Images or vectors, one to three linear steps, pools in between."""
-    pick = lambda low, high: int(rng.integers(low, high + 1))  # noqa: E731
-    steps: list[Any] = []
-    shape: tuple[int, ...] = (pick(1, 6), pick(1, 6), pick(1, 3))
-    if rng.random() < 0.3:
-        shape = (pick(1, 9),)
-    steps.append(InputStep(shape=shape))
-    for layer in range(pick(1, 3)):
-        if layer:
-            steps.append(ReluStep(source=len(steps) - 1, shape=shape))
-        source = len(steps) - 1
-        if len(shape) == 3 and rng.random() < 0.3:
-            window = _random_window(rng, shape)
-            steps.append(SumPoolStep(source=source, window=window))
-            shape, source = steps[-1].output_shape, source + 1
-        if len(shape) == 3 and rng.random() < 0.6:
-            window = _random_window(rng, shape)
-            steps.append(ConvStep(source=source, window=window, filters=pick(1, 4)))
-        else:
-            size = int(np.prod(shape))
-            divisors = [d for d in range(1, size + 1) if size % d == 0]
-            rows = int(rng.choice(divisors)) if rng.random() < 0.3 else 1
-            steps.append(
-                DenseStep(source=source, rows=rows, inputs=size // rows, outputs=pick(1, 6))
-            )
-        shape = steps[-1].output_shape
-    steps.append(OutputStep(source=len(steps) - 1, shape=shape))
-    return Plan(steps=tuple(steps))
-
-
-def _random_window(rng: np.random.Generator, shape: tuple[int, ...]) -> Window:
-    height, width, channels = shape
-    return Window(
-        height=height,
-        width=width,
-        channels=channels,
-        kernel=(int(rng.integers(1, min(height, 3) + 1)), int(rng.integers(1, min(width, 3) + 1))),
-        strides=(int(rng.integers(1, 3)), int(rng.integers(1, 3))),
-        dilation=(2, 2) if min(height, width) >= 5 and rng.random() < 0.3 else (1, 1),
-        padding=tuple(int(p) for p in rng.integers(0, 3, 4)),  # type: ignore[arg-type]
-    )
-
-
 def random_weights(rng: np.random.Generator, plan: Plan, inputs: int = 2**20) -> Weights:
-    """As large as the range of every ReLU's input allows, for |x| ≤ ``inputs`` at 2^16."""
-    bound = {0: inputs}  # largest absolute value of a masked step
+    """As large as ``bounds`` allows, for |x| ≤ ``inputs`` at scale 2^16."""
+    bound = bounds(plan, inputs)
     weights: Weights = {}
-    for index, step in enumerate(plan.steps):
-        if isinstance(step, (DenseStep, ConvStep)):
-            depth, outputs = step.weight_shape
-            largest = max(1, 2**46 // (bound[step.source] * depth))
-            w = rng.integers(-largest, largest, (depth, outputs), np.int64, endpoint=True)
-            b = rng.integers(-(2**45), 2**45, outputs, np.int64)
-            bound[index] = bound[step.source] * depth * largest + 2**45
-            weights[index] = (w.astype(np.uint64), b.astype(np.uint64))
-            assert bound[index] < 2**47 - 2**16
-        elif isinstance(step, ReluStep):
-            bound[index] = bound[step.source] >> 16
-        elif isinstance(step, SumPoolStep):
-            bound[index] = bound[step.source] * step.window.kernel[0] * step.window.kernel[1]
+    for index, step in plan.linear_steps.items():
+        b = rng.integers(-(2**44), 2**44, step.bias_shape, np.int64, endpoint=True)
+        w = np.zeros(0, np.int64)
+        if step.weight_shape is not None:
+            taps = step.macs // step.size
+            largest = 2**44 // (max(1, bound[step.source]) * taps)
+            assert largest >= 1
+            w = rng.integers(-largest, largest, step.weight_shape, np.int64, endpoint=True)
+        weights[index] = (w.astype(np.uint64), b.astype(np.uint64))
     return weights
 
 

@@ -7,31 +7,57 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from libmpc.prg import MaskReuseError
+from libmpc.graph.plan import Plan
+from libmpc.prg import MaskReuseError, Observer
 from libmpc.protocol import Payload
 from libmpc.runtime import evaluate
+from libmpc.runtime.warmup import every_step
 from tests.runtime.parties import Parties
-from tests.runtime.plans import random_inputs, random_plan, random_weights, small_plan
+from tests.runtime.plans import (
+    random_inputs,
+    random_plan,
+    random_weights,
+    residual_plan,
+    small_plan,
+)
 
 MASK = np.uint64(2**48 - 1)
-PINNED = "f8fb0823e8d6145c6061126d277fcbffe31edeabe40f701521542a7acce8e03d"
+PLANS = {"chain": small_plan(), "residual": residual_plan(), "every step": every_step()}
+PINNED = "b6af2f7e36e2a830c5f1954e3b897cd91b44f7d66519fee371839c887c789532"
 Use = tuple[bytes, int, int, int, int]
 
 
-def parties(observers: tuple = (None, None, None), seed: int = 0) -> tuple[Parties, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    plan = small_plan() if seed == 0 else random_plan(rng)
-    weights = random_weights(rng, plan)
-    return Parties(plan, weights, observers=observers), random_inputs(rng, plan, 2).view(np.uint64)
+def parties(
+    plan: Plan | None = None, observers: tuple[Observer | None, ...] = (None, None, None)
+) -> tuple[Parties, np.ndarray]:
+    plan = small_plan() if plan is None else plan
+    rng = np.random.default_rng(0)
+    weights = random_weights(rng, plan, inputs=2**12)
+    return Parties(plan, weights, observers=observers), random_inputs(rng, plan, 2, 2**12).view(
+        np.uint64
+    )
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_draws_are_disjoint_and_the_same_on_both_sides(seed: int) -> None:
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([None, 0, 4096]))
+def test_draws_are_disjoint_and_the_same_on_both_sides(seed: int, window: int | None) -> None:
+    check_draws(random_plan(np.random.default_rng(seed)), window)
+
+
+@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS.keys())
+@pytest.mark.parametrize("window", [None, 0])
+def test_draws_of_known_plans(plan: Plan, window: int | None) -> None:
+    check_draws(plan, window)
+
+
+def check_draws(plan: Plan, window: int | None) -> None:
     uses: tuple[list[Use], ...] = ([], [], [])
     observers = tuple((lambda *use, to=to: to.append(use)) for to in uses)
-    trio, x = parties(observers, seed)
-    trio.run(x, x, keys=(seed, seed))
+    trio, x = parties(plan, observers)
+    trio.run(x, x, window=window)
     by_holder = [Counter(held) for held in uses]
     assert all(held.values() and max(held.values()) == 1 for held in by_holder)
     # Every draw is made by exactly the two that have its key in common.
@@ -95,10 +121,10 @@ def test_a_query_that_does_not_fit_leaves_the_bundle_unused() -> None:
         (trio.plan, other, x),
         (random_plan(np.random.default_rng(3)), bundle, x),
     ]
-    for plan, given, share in wrong:
+    for plan, offered, share in wrong:
         with pytest.raises(ValueError, match="plan"):
             asyncio.run(
-                evaluate(plan, trio.evaluators[0], given, share, trio.stream(2, 0, 0), silent)
+                evaluate(plan, trio.evaluators[0], offered, share, trio.stream(2, 0, 0), silent)
             )
     bundle.take()
 
@@ -113,9 +139,10 @@ def test_what_leaves_is_rerandomised() -> None:
     assert all((share <= MASK).all() for share in (*first, *second))
 
 
-def test_every_message_depends_on_fresh_masks() -> None:
+@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS.keys())
+def test_every_message_depends_on_fresh_masks(plan: Plan) -> None:
     """The same query under another key with the dealer: no message of that party stays."""
-    trio, x = parties()
+    trio, x = parties(plan)
     zero = np.zeros_like(x)
     trio.run(x, zero)
     before = dict(trio.messages)
@@ -127,15 +154,35 @@ def test_every_message_depends_on_fresh_masks() -> None:
                 assert message != before[sender, tag]
 
 
-def test_messages_of_a_party_hide_its_share_of_the_input() -> None:
+@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS.keys())
+def test_messages_of_a_party_hide_its_share_of_the_input(plan: Plan) -> None:
     """Moving the input between the shares changes no opened value, only the two halves."""
-    trio, x = parties()
+    trio, x = parties(plan)
     zero = np.zeros_like(x)
     y = trio.run(x, zero)
-    opened = {tag: _open(trio, tag) for _, tag in trio.messages if tag % 8 in (0, 3)}
+    opened = {tag: _open(trio, tag) for _, tag in trio.messages if _has_words(plan, tag)}
     z = trio.run(zero, x)
+    assert len(opened) >= 3
     assert all(np.array_equal(_open(trio, tag), values) for tag, values in opened.items())
     assert np.array_equal((y[0] + y[1]) & MASK, (z[0] + z[1]) & MASK)
+
+
+def _has_words(plan: Plan, tag: int) -> bool:
+    """Whether ring elements are opened in this round, and not bits."""
+    rounds = {"input": (0,), "rectify": (2,), "positive": (2,)}
+    return tag % 8 in rounds.get(plan.steps[tag // 8].op, (0, 3))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32))
+def test_no_two_messages_have_the_same_masks(seed: int) -> None:
+    """A value that several steps open or make anew is never seen twice under one mask."""
+    plan = random_plan(np.random.default_rng(seed))
+    trio, x = parties(plan)
+    trio.run(x, np.zeros_like(x))
+    words = [_open(trio, tag) for party, tag in trio.messages if party and _has_words(plan, tag)]
+    seen = np.concatenate(words)
+    assert np.unique(seen).size == seen.size
 
 
 def _open(trio: Parties, tag: int) -> np.ndarray:
@@ -147,11 +194,12 @@ def _open(trio: Parties, tag: int) -> np.ndarray:
     return (halves[0] + halves[1]) & MASK
 
 
-def test_the_layout_of_streams_is_pinned() -> None:
+@pytest.mark.parametrize("window", [None, 0])
+def test_the_layout_of_streams_is_pinned(window: int | None) -> None:
     """All parties of a deployment must draw alike: another hash is another plan version."""
-    trio, x = parties()
+    trio, x = parties(every_step())
     corrections = trio.corrections(2)
-    outputs = trio.run(x, np.zeros_like(x))
+    outputs = trio.run(x, np.zeros_like(x), window=window)
     transcript = hashlib.sha256()
     for part in (trio.shares.party0, trio.shares.party1, *corrections.values()):
         transcript.update(part)
@@ -159,6 +207,4 @@ def test_the_layout_of_streams_is_pinned() -> None:
         transcript.update(trio.messages[key])
     for share in outputs:
         transcript.update(share.tobytes())
-    assert (
-        transcript.hexdigest() == "f8fb0823e8d6145c6061126d277fcbffe31edeabe40f701521542a7acce8e03d"
-    )
+    assert transcript.hexdigest() == PINNED

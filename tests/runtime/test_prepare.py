@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from libmpc.errors import ModelError
 from libmpc.protocol import (
@@ -12,9 +14,9 @@ from libmpc.protocol import (
     share_weights,
 )
 from libmpc.ring import unpack
-from libmpc.runtime import correction_sizes, prepare
+from libmpc.runtime import correction_sizes, prepare, prepared_sizes
 from tests.runtime.parties import Parties
-from tests.runtime.plans import random_weights, small_plan
+from tests.runtime.plans import random_plan, random_weights, small_plan
 
 MASK = np.uint64(2**48 - 1)
 PLAN = small_plan()
@@ -45,8 +47,36 @@ def test_corrections_of_another_form_are_refused() -> None:
 def test_a_bundle_knows_its_size() -> None:
     trio = Parties(PLAN, WEIGHTS)
     for bundle in trio.bundles(2):
-        # input 80, linear 72 + 10 words; ReLU 72 · (11 + 1 words, 2 bytes), 18 bytes.
-        assert bundle.nbytes == 8 * 80 + 8 * 82 + 72 * (8 * 12 + 2) + 18
+        # input 80, linear 72 + 10, output 10 words; ReLU 72 · (11 + 1 words, 2 bytes), 2 · 9 bytes.
+        assert bundle.nbytes == 8 * 80 + 8 * 92 + 72 * (8 * 12 + 2) + 18
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 9))
+def test_sizes_are_known_beforehand(seed: int, batch: int) -> None:
+    plan = random_plan(np.random.default_rng(seed))
+    trio = Parties(plan, random_weights(np.random.default_rng(seed), plan))
+    corrections = trio.corrections(batch)
+    for party in (0, 1):
+        preparer = trio.preparer(party, batch)
+        parts = [
+            preparer.step(index, corrections.get(index) if party == 1 else None)
+            for index in range(len(plan.steps))
+        ]
+        sizes = {index: part.nbytes for index, part in enumerate(parts) if part is not None}
+        assert sizes == prepared_sizes(plan, batch)
+        assert trio.bundles(batch)[party].nbytes == sum(sizes.values())
+
+
+def test_steps_are_prepared_in_order() -> None:
+    preparer = Parties(PLAN, WEIGHTS).preparer(0, 2)
+    assert repr(preparer) == "<Preparer of party 0, batch 2, at step 0>"
+    for wrong in (1, 5):
+        with pytest.raises(ValueError, match="step 0"):
+            preparer.step(wrong)
+    preparer.step(0)
+    with pytest.raises(ValueError, match="step 1"):
+        preparer.step(0)
 
 
 def test_shares_of_weights() -> None:
@@ -115,5 +145,5 @@ def test_nothing_prints_a_value() -> None:
         "LinearWeights(shape=(8, 3))",
         "DealerWeights(steps=[2, 4])",
         "<PreparedBundle of party 0, batch 1, unused>",
-        "Randomness(steps=[0, 2, 3, 4])",
+        "Randomness(steps=[0, 2, 3, 4, 5])",
     ]

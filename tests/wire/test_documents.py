@@ -229,7 +229,8 @@ def fields_of(kind: type[Document]) -> Fields:
         (QueryHeader, {"key_ids": ["00" * 8]}, "key_ids"),
         (Descriptor, {"width": 56}, "width"),
         (Descriptor, {"input_shape": []}, "input_shape"),
-        (Descriptor, {"input_shape": [1 << 21]}, "input_shape"),
+        (Descriptor, {"input_shape": [1 << 29]}, "input_shape"),
+        (Descriptor, {"final_activation": "softmax:-2"}, "axis"),
     ],
 )
 def test_rules(kind: type[Document], changes: Fields, message: str) -> None:

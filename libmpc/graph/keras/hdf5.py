@@ -19,7 +19,7 @@ from libmpc.graph.plan import MAX_WEIGHTS
 Group: TypeAlias = Any  # h5py has no types
 
 _FILTERS = (h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32)
-_MAX_NAMES = 64
+_MAX_NAMES = 1 << 14
 _MAX_CHUNK = 1 << 28
 _SMALL = 1 << 20
 _MAX_EXPANSION = 64
@@ -76,8 +76,18 @@ def text(item: Group, attribute: str, what: str) -> str | None:
 
 
 def names(item: Group, attribute: str) -> list[str] | None:
-    """An attribute that is a short list of strings, or ``None`` where there is none."""
-    return _attribute(item, attribute, _MAX_NAMES)
+    """An attribute that is a list of strings, or ``None`` where there is none.
+
+    A long list is in parts, whose attributes are numbered.
+    """
+    found = _attribute(item, attribute, _MAX_NAMES)
+    if found is None and f"{attribute}0" in item.attrs:
+        found, number = [], 0
+        while (part := _attribute(item, f"{attribute}{number}", _MAX_NAMES)) is not None:
+            found, number = found + part, number + 1
+            if len(found) > _MAX_NAMES:
+                raise ModelError(f"the attribute {attribute!a} is too long")
+    return found
 
 
 def array(dataset: Group, shape: Shape, what: str) -> Floats:

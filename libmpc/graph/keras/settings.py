@@ -28,28 +28,57 @@ class Settings:
         kind = shown(self.kind).strip("'")
         return ModelError(f"layer {shown(self.name)} ({kind}): {problem}")
 
-    def require(self, key: str, *allowed: Json) -> None:
-        """Refuse the layer unless the value of ``key``, where given, is an allowed one."""
+    def require(self, key: str, *allowed: Json) -> Json:
+        """The value of ``key``, by default the first allowed one; refuses any other."""
         value = self.values.get(key, allowed[0])
         if not any(type(value) in (type(a), *_numbers(a)) and value == a for a in allowed):
             listed = " or ".join(shown(a) for a in allowed)
             raise self.refuse(f"{key}={shown(value)} is not supported, only {listed}")
-
-    def integer(self, key: str, default: Json = None) -> int:
-        """A whole number from 1 up."""
-        value = self.values.get(key, default)
-        if type(value) is not int or not 1 <= value <= MAX_DIM:
-            raise self.refuse(f"{key}={shown(value)} is not a whole number from 1 to {MAX_DIM}")
         return value
 
-    def pair(self, key: str, default: Json = None) -> tuple[int, int]:
-        """Two whole numbers from 1 up; one stands for both."""
+    def integer(self, key: str, default: Json = None, least: int = 1) -> int:
+        """A whole number, ``least`` or more."""
         value = self.values.get(key, default)
-        both = value if isinstance(value, list) else [value, value]
-        if len(both) != 2:
-            raise self.refuse(f"{key}={shown(value)} is not a pair of whole numbers")
-        first, second = (Settings(self.name, self.kind, {key: v}).integer(key) for v in both)
-        return first, second
+        if type(value) is not int or not least <= value <= MAX_DIM:
+            raise self.refuse(
+                f"{key}={shown(value)} is not a whole number from {least} to {MAX_DIM}"
+            )
+        return value
+
+    def integers(
+        self, key: str, count: int, default: Json = None, least: int = 1
+    ) -> tuple[int, ...]:
+        """So many whole numbers; one stands for all of them."""
+        value = self.values.get(key, default)
+        every = value if isinstance(value, list) else [value] * count
+        if len(every) != count:
+            names = {1: "a whole number", 2: "a pair of whole numbers"}
+            raise self.refuse(f"{key}={shown(value)} is not {names.get(count, f'{count} numbers')}")
+        return tuple(
+            Settings(self.name, self.kind, {key: v}).integer(key, least=least) for v in every
+        )
+
+    def axes(self, key: str, default: Json, rank: int) -> tuple[int, ...]:
+        """Axes of a batch of samples of ``rank``, counted without the batch; one or a list."""
+        value = self.values.get(key, default)
+        found = []
+        for axis in value if isinstance(value, list) else [value]:
+            if type(axis) is not int or not -rank - 1 <= axis <= rank or axis % (rank + 1) == 0:
+                raise self.refuse(
+                    f"{key}={shown(value)} does not name axes of its input of {rank} axes "
+                    "besides the batch"
+                )
+            found.append(axis % (rank + 1) - 1)
+        return tuple(found)
+
+    def number(self, key: str, default: Json = None) -> float:
+        """A finite real number."""
+        return self._finite(key, self.values.get(key, default))
+
+    def number_or_none(self, key: str) -> float | None:
+        """A finite real number, or nothing."""
+        value = self.values.get(key)
+        return None if value is None else self._finite(key, value)
 
     def flag(self, key: str, default: bool) -> bool:
         """True or false."""
@@ -69,16 +98,12 @@ class Settings:
             )
         return tuple(dim for dim in value[1:] if isinstance(dim, int))
 
-    def activation(self, key: str = "activation") -> str:
-        """The name of an activation; ``linear`` where there is none."""
-        value = self.values.get(key)
-        if isinstance(value, dict) and value.get("module") == "keras.activations":
-            value = value.get("config")
-        if value is None:
-            return "linear"
-        if not isinstance(value, str):
-            raise self.refuse(f"the activation {shown(value)} is not supported")
-        return value
+    def _finite(self, key: str, value: Json) -> float:
+        if isinstance(value, dict):  # a numpy scalar
+            value = as_object(value.get("config"), key).get("value")
+        if type(value) not in (int, float) or not abs(value) < 1e300:  # type: ignore[arg-type]
+            raise self.refuse(f"{key}={shown(value)} is not a finite number")
+        return float(value)  # type: ignore[arg-type]
 
 
 def parse_json(text: str | bytes, what: str) -> dict[str, Json]:

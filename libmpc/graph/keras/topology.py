@@ -2,163 +2,188 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from functools import partial
 
 from libmpc.errors import ModelError
-from libmpc.graph.keras.layers import SUPPORTED
+from libmpc.graph.keras.inbound import Arguments, Reference, read_call, reference
+from libmpc.graph.keras.network import Layer, LayerCall, Network, ordered
 from libmpc.graph.keras.settings import Json, Settings, as_list, as_object, shown
-from libmpc.graph.nodes import Shape
-from libmpc.graph.plan import MAX_STEPS
+
+MAX_LAYERS = 4096
+MAX_CALLS = 1 << 16
+MAX_DEPTH = 16
 
 
-@dataclass(frozen=True)
-class Topology:
-    """The input's name and shape, then every other layer with the name of what it reads."""
-
-    input_name: str
-    input_shape: Shape
-    layers: tuple[tuple[Settings, str], ...]
-
-
-def read_topology(model: dict[str, Json]) -> Topology:
-    """Walk a model's configuration: Sequential, or a functional model that is one chain.
+def read_topology(model: dict[str, Json]) -> Network:
+    """Walk a model's configuration: Sequential or functional, models inside it included.
 
     Raises:
-        ModelError: it is damaged, another kind of model, or branches; names the layer.
+        ModelError: it is damaged, another kind of model, has several inputs or outputs, or a loop;
+            names the layer.
     """
-    kind = model.get("class_name")
-    config = model.get("config")
-    if kind == "Sequential":
-        if isinstance(config, list):  # Keras before 2.2.3
-            config = {"layers": config}
-        return _sequential(as_object(config, "the model's configuration"), model)
-    if kind in ("Functional", "Model"):
-        return _functional(as_object(config, "the model's configuration"))
-    raise ModelError(
-        f"a model of the kind {shown(kind)} is not supported, only Sequential and Functional"
-    )
-
-
-def _sequential(config: dict[str, Json], model: dict[str, Json]) -> Topology:
-    layers = [_settings(entry) for entry in _entries(config)]
-    if layers and layers[0].kind == "InputLayer":
-        first, rest = layers[0], layers[1:]
-        name, shape = first.name, _input_shape(first)
-    else:
-        name, rest = "input", layers
-        first = layers[0] if layers else Settings("input", "InputLayer", {})
-        while name in {layer.name for layer in layers}:
-            name += "_"
-        shape = first.shape(_unnamed_shape(first, config, model))
-    sources = [name, *(layer.name for layer in rest)]
-    return Topology(name, shape, tuple(zip(rest, sources, strict=False)))
-
-
-def _unnamed_shape(first: Settings, config: dict[str, Json], model: dict[str, Json]) -> Json:
-    build = model.get("build_config")
-    for shape in (
-        first.values.get("batch_input_shape"),
-        first.values.get("batch_shape"),
-        config.get("build_input_shape"),
-        build.get("input_shape") if isinstance(build, dict) else None,
-    ):
-        if shape is not None:
-            return shape
-    raise first.refuse("the model does not say its input shape; begin it with keras.Input(...)")
-
-
-def _functional(config: dict[str, Json]) -> Topology:
-    read_by: dict[str, tuple[Settings, str]] = {}
-    inputs: list[Settings] = []
-    for entry in _entries(config):
-        layer = _settings(entry)
-        sources = _sources(layer, as_object(entry, "a layer").get("inbound_nodes"))
-        if layer.kind == "InputLayer":
-            inputs.append(layer)
-        elif sources in read_by:
-            raise layer.refuse(
-                f"reads {shown(sources)}, which {shown(read_by[sources][0].name)} reads too; "
-                "branches are not supported yet"
-            )
-        else:
-            read_by[sources] = (layer, sources)
-    if len(inputs) != 1:
-        raise ModelError(f"the model has {len(inputs)} inputs; exactly one is supported")
-    name, chain = inputs[0].name, []
-    while name in read_by:
-        found = read_by.pop(name)
-        chain.append(found)
-        name = found[0].name
-    if read_by:
-        layer, source = next(iter(read_by.values()))
-        raise layer.refuse(f"reads {shown(source)}, which does not come from the model's input")
-    outputs = config.get("output_layers")
-    if outputs is not None and _history(outputs) != name:
+    network = _network(model, MAX_DEPTH)
+    if network is None:
         raise ModelError(
-            f"the model's output is not its last layer {shown(name)}; models with several "
-            "outputs, or one from the middle, are not supported"
+            f"a model of the kind {shown(model.get('class_name'))} is not supported, only "
+            "Sequential and Functional; build the same layers with keras.Sequential or "
+            "keras.Model(inputs, outputs)"
         )
-    return Topology(inputs[0].name, _input_shape(inputs[0]), tuple(chain))
+    return network
 
 
-def _sources(layer: Settings, inbound: Json) -> str:
-    """The one layer that this one reads. Keras 2: [[[name, 0, 0, {}]]]; Keras 3: keras_history."""
-    calls = as_list(inbound, f"what layer {shown(layer.name)} reads")
-    if layer.kind == "InputLayer":
-        return ""
-    if len(calls) != 1:
-        raise layer.refuse(f"is used {len(calls)} times; shared layers are not supported")
-    call = calls[0]
-    if isinstance(call, dict):
-        arguments = call.get("args")
-        if isinstance(arguments, list) and len(arguments) == 1 and isinstance(arguments[0], dict):
-            tensor = arguments[0].get("config")
-            call = [tensor.get("keras_history")] if isinstance(tensor, dict) else None
-    if not isinstance(call, list) or len(call) != 1:
-        raise layer.refuse(
-            f"this kind of layer, or reading several others, is not supported; supported are "
-            f"chains of {SUPPORTED}"
-        )
-    source = _history(call)
-    if source is None:
-        raise layer.refuse("the file does not say what it reads")
-    return source
+def _network(model: dict[str, Json], depth: int) -> Network | None:
+    """The model in an entry; ``None`` where it is an ordinary layer."""
+    kind, config = model.get("class_name"), model.get("config")
+    if kind not in ("Sequential", "Functional", "Model"):
+        return None
+    if depth == 0:
+        raise ModelError(f"the model has models inside models, more than {MAX_DEPTH} deep")
+    if isinstance(config, list):  # Sequential before Keras 2.2.3
+        config = {"layers": config}
+    values = as_object(config, "the model's configuration")
+    entries = as_list(values.get("layers"), "the model's list of layers")
+    if len(entries) > MAX_LAYERS:
+        raise ModelError(f"the model has more than {MAX_LAYERS} layers")
+    layers = tuple(_layer(as_object(e, "a layer's configuration"), depth) for e in entries)
+    seen: set[str] = set()
+    for layer in layers:
+        if layer.settings.name in seen:
+            raise layer.settings.refuse("another layer has the same name")
+        seen.add(layer.settings.name)
+    if kind == "Sequential":
+        return _sequential(values, model, layers)
+    return _functional(values, [e for e in entries if isinstance(e, dict)], layers)
 
 
-def _history(value: Json) -> str | None:
-    """The layer in [name, 0, 0, ...] or [[name, 0, 0, ...]]."""
-    if isinstance(value, list) and len(value) == 1:
-        value = value[0]
-    if isinstance(value, list) and len(value) >= 3 and value[1:3] == [0, 0]:
-        return value[0] if isinstance(value[0], str) else None
-    return None
-
-
-def _entries(config: dict[str, Json]) -> list[Json]:
-    entries = as_list(config.get("layers"), "the model's list of layers")
-    if len(entries) > MAX_STEPS:
-        raise ModelError(f"the model has more than {MAX_STEPS} layers")
-    return entries
-
-
-def _settings(entry: Json) -> Settings:
-    layer = as_object(entry, "a layer's configuration")
-    kind = layer.get("class_name")
-    values = as_object(layer.get("config"), f"the configuration of a {shown(kind)} layer")
-    name = values.get("name", layer.get("name"))
+def _layer(entry: dict[str, Json], depth: int) -> Layer:
+    kind, config = entry.get("class_name"), entry.get("config")
+    if isinstance(config, list):
+        config = {"layers": config}
+    values = as_object(config, f"the configuration of a {shown(kind)} layer")
+    name = entry.get("name", values.get("name"))
     if not isinstance(kind, str) or not isinstance(name, str) or not 0 < len(name) <= 256:
         raise ModelError("the model's configuration is damaged: a layer without class or name")
     settings = Settings(name, kind, values)
-    registered = layer.get("registered_name")
+    registered = entry.get("registered_name")
     if registered not in (None, kind):
         raise settings.refuse(
-            f"the class {shown(registered)} is the author's own; supported are {SUPPORTED}"
+            f"the class {shown(registered)} is the author's own, and its code is not in the file; "
+            "use Keras' own layers"
         )
-    return settings
+    return Layer(settings, _network(entry, depth - 1))
 
 
-def _input_shape(layer: Settings) -> Shape:
-    layer.require("sparse", False)
-    layer.require("ragged", False)
-    shape = layer.values.get("batch_shape", layer.values.get("batch_input_shape"))
-    return layer.shape(shape)
+def _sequential(
+    config: dict[str, Json], model: dict[str, Json], layers: tuple[Layer, ...]
+) -> Network:
+    if layers and layers[0].settings.kind == "InputLayer":
+        first, rest = layers[0].settings, layers[1:]
+        shape = _batch_shape(first)
+    else:
+        name = "input"
+        while name in {layer.settings.name for layer in layers}:
+            name += "_"
+        first, rest = Settings(name, "InputLayer", {}), layers
+        shape = _unnamed_shape(layers, config, model)
+    sources = [Reference(first.name, 0), *(Reference(layer.settings.name, 0) for layer in rest)]
+    calls = (
+        LayerCall(layer, 0, Arguments((source,), {}))
+        for layer, source in zip(rest, sources, strict=False)
+    )
+    return Network(first, layers, tuple(calls), sources[-1], shape)
+
+
+def _unnamed_shape(
+    layers: tuple[Layer, ...], config: dict[str, Json], model: dict[str, Json]
+) -> Json:
+    """The input shape of a model that does not begin with an input layer."""
+    build = model.get("build_config")
+    found = [_batch_shape(layers[0].settings)] if layers else []
+    if layers and layers[0].network is not None:
+        found.append(layers[0].network.batch_shape)
+    found.append(config.get("build_input_shape"))
+    found.append(build.get("input_shape") if isinstance(build, dict) else None)
+    return next((shape for shape in found if shape is not None), None)
+
+
+def _functional(
+    config: dict[str, Json], entries: list[dict[str, Json]], layers: tuple[Layer, ...]
+) -> Network:
+    listed = [
+        as_list(entry.get("inbound_nodes"), f"what layer {shown(layer.settings.name)} reads")
+        for layer, entry in zip(layers, entries, strict=True)
+    ]
+    sources = [layer.settings for layer in layers if layer.settings.kind == "InputLayer"]
+    _require_one(
+        "input",
+        [source.name for source in sources],
+        "pass one array, and take it apart in the model, by Cropping1D, Reshape or Permute",
+    )
+    if sum(map(len, listed)) > MAX_CALLS:
+        raise ModelError(f"the model's layers are called more than {MAX_CALLS} times")
+    keras_3 = any(isinstance(call, dict) for inbound in listed for call in inbound)
+    from_0 = partial(_counted_from_0, _first_numbers(layers, keras_3))
+    calls = []
+    for layer, inbound in zip(layers, listed, strict=True):
+        if layer.settings.kind != "InputLayer":
+            for number, call in enumerate(inbound):
+                found = read_call(layer.settings, call)
+                found = found if isinstance(call, dict) else found.moved(from_0)
+                calls.append(LayerCall(layer, number, found))
+    first = sources[0]
+    outputs = list(_leaves(config.get("output_layers")))
+    _require_one(
+        "output",
+        [str(leaf[0]) for leaf in outputs],
+        "save a model with the one you want, keras.Model(model.inputs, model.outputs[0])",
+    )
+    output = from_0(reference(first, outputs[0]))
+    if output not in {call.result for call in calls} | {Reference(first.name, 0)}:
+        raise ModelError(f"the model's output {shown(outputs[0])} is none of its layers")
+    in_order = ordered(Reference(first.name, 0), calls)
+    return Network(first, layers, in_order, output, _batch_shape(first))
+
+
+def _first_numbers(layers: tuple[Layer, ...], keras_3: bool) -> dict[str, int]:
+    """The number that Keras 2's references, and ``output_layers``, give a layer's first call.
+
+    A model is called once when it is made; that call has the number 0 and is not listed. Keras 3
+    does not number it where it is Sequential, nor Keras 2 where such a model has no input layer.
+    """
+    numbers = {}
+    for layer in layers:
+        inner = layer.network
+        if inner is not None and layer.settings.kind == "Sequential":
+            begins = bool(inner.layers) and inner.layers[0].settings.kind == "InputLayer"
+            numbers[layer.settings.name] = int(begins and not keras_3)
+        elif inner is not None:
+            numbers[layer.settings.name] = 1
+    return numbers
+
+
+def _counted_from_0(numbers: dict[str, int], read: Reference) -> Reference:
+    return Reference(read.layer, read.call - numbers.get(read.layer, 0))
+
+
+def _leaves(value: Json) -> Iterator[list[Json]]:
+    """The ``[name, call, output]`` in a list or an object of such, or in one alone."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list) and value and isinstance(value[0], str):
+        yield value
+    elif isinstance(value, list):
+        for part in value:
+            yield from _leaves(part)
+
+
+def _require_one(what: str, names: list[str], advice: str) -> None:
+    if len(names) != 1:
+        listed = f" ({', '.join(shown(name) for name in names[:4])})" if names else ""
+        raise ModelError(
+            f"the model has {len(names)} {what}s{listed}; exactly one is supported: {advice}"
+        )
+
+
+def _batch_shape(layer: Settings) -> Json:
+    return layer.values.get("batch_shape", layer.values.get("batch_input_shape"))

@@ -1,0 +1,128 @@
+"""``libmpc explain``: what a model costs, step by step, before anything is shared."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from libmpc.cli.options import JsonOption, ModelArgument
+from libmpc.cli.progress import Progress
+from libmpc.cli.texts import examples, result
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from libmpc.graph.plan import Plan
+
+_EPILOG = examples(
+    "libmpc explain short-conv-mnist.h5",
+    "libmpc explain resnet50.onnx --batch 8 --json",
+)
+_COUNTS = ("macs", "rounds", "online_bytes", "preprocessing_bytes")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(
+        "explain", epilog=_EPILOG, short_help="Show what the parties would do, and what it costs."
+    )(explain)
+
+
+def explain(
+    model: ModelArgument,
+    batch: Annotated[
+        int, typer.Option("--batch", metavar="N", min=1, max=16384, help="Samples in one query.")
+    ] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the plan of a model: every step that the parties would do, and what it costs.
+
+    Multiplications are each evaluator's. A round is one message each way between the two
+    evaluators; online bytes are what each of them sends to the other. Preprocessing bytes are the
+    masks that party 2 sends to party 1 before the query. All are what a real run counts, without
+    the connection's own frames. Nothing is shared, and no input is needed.
+    """
+    from libmpc.graph.loading import read_file
+    from libmpc.graph.lowering import lower
+
+    with Progress(f"reading {model.name}"):
+        lowered = lower(read_file(model))
+        steps = describe(lowered.plan, lowered.names, batch)
+    document = {
+        "model": str(model),
+        "plan": lowered.plan.digest.hex(),
+        "batch": batch,
+        "input_shape": list(lowered.plan.input_shape),
+        "output_shape": list(lowered.plan.output_shape),
+        "final_activation": lowered.final,
+        "steps": steps,
+        "totals": totals(steps),
+    }
+    result(document, "" if as_json else _text(document), as_json)
+
+
+def describe(plan: Plan, names: Sequence[str], batch: int) -> list[dict[str, Any]]:
+    """Every step of a plan with its declared cost for a batch.
+
+    Args:
+        names: for each step the layers that it does.
+        batch: samples in one query.
+    """
+    from libmpc.graph.plan import ProductStep
+    from libmpc.runtime.cost import step_costs
+
+    costs = step_costs(plan, batch)
+    steps = []
+    for index, (step, name) in enumerate(zip(plan.steps, names, strict=True)):
+        macs = step.size if isinstance(step, ProductStep) else getattr(step, "macs", 0)
+        steps.append(
+            {
+                "index": index,
+                "op": step.op,
+                "layer": name,
+                "reads": list(step.reads),
+                "shape": list(step.output_shape),
+                "macs": batch * macs,
+                "rounds": costs[index].rounds,
+                "online_bytes": costs[index].online_bytes,
+                "preprocessing_bytes": costs[index].correction_bytes,
+            }
+        )
+    return steps
+
+
+def totals(steps: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """What all steps together cost."""
+    return {count: sum(step[count] for step in steps) for count in _COUNTS}
+
+
+def _text(document: dict[str, Any]) -> str:
+    from libmpc.cli.tables import Column, table
+
+    columns = (
+        Column("STEP", right=True),
+        Column("OP"),
+        Column("LAYER", longest=40),
+        Column("SHAPE"),
+        Column("MACS", right=True),
+        Column("ROUNDS", right=True),
+        Column("ONLINE B", right=True),
+        Column("PREPARED B", right=True),
+    )
+    rows = [
+        (
+            str(step["index"]),
+            step["op"],
+            step["layer"],
+            "×".join(map(str, step["shape"])),
+            *(f"{step[count]:,}" if step[count] else "" for count in _COUNTS),
+        )
+        for step in document["steps"]
+    ]
+    last = ("", "total", "", "", *(f"{document['totals'][count]:,}" for count in _COUNTS))
+    final = document["final_activation"]
+    after = f"; {final} is left to the client" if final else ""
+    samples = "one sample" if document["batch"] == 1 else f"{document['batch']:,} samples"
+    head = f"{document['model']}: {len(rows)} steps, for {samples}{after}"
+    return f"{head}\n{table(columns, rows, last)}"

@@ -1,0 +1,28 @@
+"""Whether a model's values stay where the arithmetic is exact: proven, calibrated or refused."""
+
+from libmpc.graph.ranges.analysis import (
+    TIME_LIMIT,
+    RangeProgress,
+    RangeReport,
+    RangeWarning,
+    analyse,
+)
+from libmpc.graph.ranges.calibration import Seen, observe, random_inputs
+from libmpc.graph.ranges.proof import Proof, prove
+from libmpc.graph.ranges.span import SAFETY, Span, limits
+
+__all__ = [
+    "SAFETY",
+    "TIME_LIMIT",
+    "Proof",
+    "RangeProgress",
+    "RangeReport",
+    "RangeWarning",
+    "Seen",
+    "Span",
+    "analyse",
+    "limits",
+    "observe",
+    "prove",
+    "random_inputs",
+]

@@ -1,0 +1,90 @@
+"""What a run of a model takes: memory for its bundle, the batch sizes that fit, time for a round.
+
+A bundle that is too large for the pool is *streamed*: dealt, prepared and spent step by step while
+its run goes on, so that nobody holds it whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from libmpc.graph.plan import Plan
+from libmpc.party.entry import Entry
+from libmpc.party.run import LADDER
+from libmpc.runtime import prepared_sizes, step_costs
+
+# What a slow party needs, with other work beside: a frozen one is noticed by its silence already.
+_SECONDS_PER_MAC = 1e-8
+_SECONDS_PER_VALUE = 1e-6
+_SECONDS_PER_BYTE = 2.5e-7
+
+
+class Sizes:
+    """Answers by model and batch size, computed once each.
+
+    Args:
+        stream_bytes: a bundle that takes more memory is streamed.
+        window: bytes of a streamed bundle that may wait; a batch of which one step takes more is
+            cut into smaller ones.
+    """
+
+    def __init__(self, stream_bytes: int, window: int) -> None:
+        self._stream_bytes = stream_bytes
+        self._window = window
+        self._bytes: dict[tuple[str, int], int] = {}
+        self._ladders: dict[str, tuple[int, ...]] = {}
+        self._rounds: dict[tuple[str, int], tuple[float, ...]] = {}
+
+    def bundle_bytes(self, entry: Entry, rung: int) -> int:
+        """Memory of a prepared bundle."""
+        key = (entry.record.model, rung)
+        if key not in self._bytes:
+            self._bytes[key] = sum(prepared_sizes(entry.plan, rung).values())
+        return self._bytes[key]
+
+    def streamed(self, entry: Entry, rung: int) -> bool:
+        """Whether such a bundle is too large to be kept ready."""
+        return self.bundle_bytes(entry, rung) > self._stream_bytes
+
+    def ladder(self, entry: Entry) -> tuple[int, ...]:
+        """The batch sizes that this model is run at; always 1."""
+        model = entry.record.model
+        if model not in self._ladders:
+            largest = max(prepared_sizes(entry.plan, 1).values())
+            fitting = (
+                rung
+                for rung in LADDER
+                if rung == 1 or not self.streamed(entry, rung) or rung * largest <= self._window
+            )
+            self._ladders[model] = tuple(fitting)
+        return self._ladders[model]
+
+    def round_seconds(self, entry: Entry, rung: int) -> tuple[float, ...]:
+        """By step: seconds that the peer may need for its work before it sends a round."""
+        key = (entry.record.model, rung)
+        if key not in self._rounds:
+            self._rounds[key] = tuple(round_seconds(entry.plan, rung))
+        return self._rounds[key]
+
+    def forget(self, models: Sequence[str]) -> None:
+        """Keep nothing but what is known of ``models``."""
+        self._bytes = {k: v for k, v in self._bytes.items() if k[0] in models}
+        self._ladders = {k: v for k, v in self._ladders.items() if k in models}
+        self._rounds = {k: v for k, v in self._rounds.items() if k[0] in models}
+
+
+def round_seconds(plan: Plan, batch: int) -> list[float]:
+    """By step: the work since the last step in which the evaluators spoke, its own included."""
+    found: list[float] = []
+    since = 0.0
+    for index, cost in step_costs(plan, batch).items():
+        step = plan.steps[index]
+        macs = plan.linear_steps[index].macs if index in plan.linear_steps else 0
+        since += (
+            batch * (macs * _SECONDS_PER_MAC + step.size * _SECONDS_PER_VALUE)
+            + (cost.online_bytes + cost.correction_bytes) * _SECONDS_PER_BYTE
+        )
+        found.append(since)
+        if cost.rounds:
+            since = 0.0
+    return found

@@ -1,0 +1,142 @@
+"""Maximum with zero: masked x → masked max(x, 0), both at scale 2^16.
+
+1., 2. Sign (``sign``): both evaluators have ĝ = g ⊕ r_g of g = [x ≥ 1].
+3. y = g·x = g·m − g·λ is linear in the dealer's arithmetic shares of r_g and r_g·λ and in the
+   evaluators' own λ_j. P_j sends [y]_j + λ_yj; both have m_y = y + λ_y.
+
+Exact for −2^31 + 1 ≤ x ≤ 2^31, and for no more: both bounds are sharp.
+
+Rounds: 3.  Sends: 2 + 1/8 + 6 bytes a value; dealer to party 1: 40 bytes of tables and products,
+12 of arithmetic shares.  Source: as ``relu``, whose opening and truncation it leaves out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from libmpc.prg import Stream
+from libmpc.protocol import select_deal_kernels as select_deal
+from libmpc.protocol import select_kernels as select
+from libmpc.protocol import sign
+from libmpc.protocol.compute import Compute
+from libmpc.protocol.cost import Cost
+from libmpc.protocol.exchange import Exchange, Payload, round_tag
+from libmpc.protocol.input import send_masked
+from libmpc.protocol.purposes import Purpose
+from libmpc.protocol.shared_bits import Layout
+from libmpc.ring.packing import BYTES
+
+Ring = NDArray[np.uint64]
+LAYOUT = Layout(Purpose.RECTIFY_SHARES, words=sign.ROWS, ring=2)
+
+
+def cost(count: int) -> Cost:
+    """Of ``count`` values."""
+    return Cost(
+        rounds=3,
+        online_bytes=sign.online_bytes(count) + BYTES * count,
+        correction_bytes=LAYOUT.correction_bytes(count),
+    )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PreparedRectify:
+    """An evaluator's half of the randomness of one step of n values.
+
+    Attributes:
+        sign: tables and masks of the comparison.
+        arithmetic: shares of r_g and r_g·λ, (2, n).
+        source_mask: λ_j of x, (n,).
+        mask: λ_yj of the result, (n,).
+    """
+
+    sign: sign.PreparedSign
+    arithmetic: Ring
+    source_mask: Ring
+    mask: Ring
+
+    def __repr__(self) -> str:
+        return f"PreparedRectify(values={self.mask.size})"
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held."""
+        parts = (self.sign, self.arithmetic, self.source_mask, self.mask)
+        return sum(part.nbytes for part in parts)
+
+
+def deal(step: int, lam: Ring, stream0: Stream, stream1: Stream) -> tuple[bytearray, Ring]:
+    """The dealer's half.
+
+    Args:
+        step: the step's index.
+        lam: λ_0 + λ_1 of x, any shape.
+
+    Returns:
+        the correction for party 1, and the mask λ_y of the result, (n,).
+    """
+    lam = lam.reshape(-1)
+    count = lam.size
+    ours, ours_ring = LAYOUT.draw(step, count, stream0)
+    correction, out = LAYOUT.new_correction(count)
+    planes = sign.deal(step, lam, ours, stream0, stream1, out)
+    ring = np.empty((LAYOUT.ring, count), np.uint64)
+    select_deal.deal_rectify(lam, ours_ring, *planes, ring)
+    LAYOUT.put_ring(correction, ring)
+    mask = stream0.words(step, Purpose.MASK, count) + stream1.words(step, Purpose.MASK, count)
+    return correction, mask
+
+
+def prepare(
+    step: int, party: int, source_mask: Ring, stream: Stream, correction: Payload | None
+) -> PreparedRectify:
+    """Evaluator ``party``'s half, from its stream and, at party 1, the dealer's correction.
+
+    Args:
+        source_mask: λ_j of x, any shape.
+
+    Raises:
+        ProtocolError: the correction does not have 52 bytes a value.
+    """
+    count = source_mask.size
+    words, ring = LAYOUT.half(step, party, count, stream, correction)
+    return PreparedRectify(
+        sign=sign.prepare(step, words, stream),
+        arithmetic=ring,
+        source_mask=source_mask.reshape(-1),
+        mask=stream.words(step, Purpose.MASK, count),
+    )
+
+
+async def evaluate(
+    step: int,
+    party: int,
+    m: Ring,
+    prepared: PreparedRectify,
+    exchange: Exchange,
+    compute: Compute,
+) -> Ring:
+    """m_y = max(x, 0) + λ_y, (n,), from m = x + λ, any shape.
+
+    Raises:
+        ProtocolError: a message of the other evaluator has the wrong length.
+    """
+    m = m.reshape(-1)
+    ours, theirs = await sign.evaluate(step, party, m, prepared.sign, exchange, compute)
+    chosen = np.empty(m.size, np.uint64)
+    await compute.run(
+        m.size * sign.SECONDS_PER_VALUE,
+        select.choose_rectify,
+        m,
+        prepared.source_mask,
+        ours,
+        theirs,
+        prepared.arithmetic,
+        prepared.mask,
+        np.uint64(1 - party),
+        chosen,
+    )
+    return await send_masked(round_tag(step, 2), chosen, exchange)

@@ -1,0 +1,171 @@
+"""Exact floor truncation: additive z at scale 2^32 → masked ⌊z/2^16⌋ at scale 2^16.
+
+1. Open (``opening``): both evaluators have M = z + λ.
+2. With the public M, the dealer's shared tables give, locally, XOR shares of the comparisons of
+   M's four lowest chunks with λ's: for c = [M mod 2^16 < λ mod 2^16], the borrow of the low part.
+   P_j sends six bits a value, each under a mask bit μ; the dealer has shared the products of the
+   μ that occur.
+3. From the opened bits and these products come XOR shares of c. P_j sends them under its half of
+   the random bit r_c: ĉ = c ⊕ r_c is open.
+4. With M' = M + 2^46 and z' = z + 2^46, which is not negative: ⌊z'/2^16⌋ = (M'>>16) − Λ − c, where
+   Λ = λ>>16 where the top bit of M' is 1, and λ>>16 − λ_47·2^32 where it is 0. It is linear in the
+   dealer's arithmetic shares of λ>>16, λ_47 and r_c. P_j sends [⌊z'/2^16⌋ − 2^30]_j + λ_yj; both
+   have m = ⌊z/2^16⌋ + λ_y.
+
+Exact for −2^46 ≤ z ≤ 2^46, and for no more: both bounds are sharp.
+
+Rounds: 4.  Sends: 6 + 1 + 1/8 + 6 bytes a value; dealer to party 1: 24 bytes.
+Source: as ``relu``, the low part alone; the offset that makes one bit decide the wrap by us.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from libmpc.prg import Stream
+from libmpc.protocol import borrow, opening
+from libmpc.protocol import compare_deal_kernels as deal_kernels
+from libmpc.protocol import select_deal_kernels as select_deal
+from libmpc.protocol import select_kernels as select
+from libmpc.protocol.compute import Compute
+from libmpc.protocol.cost import Cost
+from libmpc.protocol.exchange import Exchange, Payload, round_tag, swap
+from libmpc.protocol.input import send_masked
+from libmpc.protocol.purposes import Purpose
+from libmpc.protocol.shared_bits import Bits8, Layout, draw_bits8, draw_planes, plane_bytes
+from libmpc.ring.packing import BYTES
+
+Ring = NDArray[np.uint64]
+TABLE, HIGH, BORROW = range(3)
+"""Rows: the table of c; Λ; r_c with 11 products from place 51 on."""
+LAYOUT = Layout(Purpose.TRUNCATE_SHARES, words=3, ring=0)
+_SECONDS_PER_VALUE = 5e-9  # of any one kernel
+
+
+def cost(count: int) -> Cost:
+    """Of ``count`` values."""
+    return Cost(
+        rounds=4,
+        online_bytes=(BYTES + 1 + BYTES) * count + plane_bytes(count),
+        correction_bytes=LAYOUT.correction_bytes(count),
+    )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PreparedTruncate:
+    """An evaluator's half of the randomness of one step of n values.
+
+    Attributes:
+        words: (3, n).
+        bits: own masks of the six comparison bits, (n,).
+        select: own r_c, eight values a byte.
+        mask: λ_yj of the result, (n,).
+    """
+
+    words: Ring
+    bits: Bits8
+    select: Bits8
+    mask: Ring
+
+    def __repr__(self) -> str:
+        return f"PreparedTruncate(values={self.mask.size})"
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held."""
+        parts = (self.words, self.bits, self.select, self.mask)
+        return sum(part.nbytes for part in parts)
+
+
+def deal(step: int, missing: Ring, stream0: Stream, stream1: Stream) -> tuple[bytearray, Ring]:
+    """The dealer's half.
+
+    Args:
+        step: the step's index.
+        missing: d, what only the dealer knows of z, any shape.
+
+    Returns:
+        the correction for party 1, and the mask λ_y of the result, (n,).
+    """
+    count = missing.size
+    lam = opening.deal(step, missing, stream0, stream1)
+    ours, _ = LAYOUT.draw(step, count, stream0)
+    correction, out = LAYOUT.new_correction(count)
+    planes = (draw_planes(step, 1, count, stream0)[0], draw_planes(step, 1, count, stream1)[0])
+    select_deal.deal_truncate(lam, ours[HIGH], ours[BORROW], *planes, out[HIGH], out[BORROW])
+    bits = (draw_bits8(step, count, stream0), draw_bits8(step, count, stream1))
+    deal_kernels.deal_borrow(lam, ours[TABLE], *bits, out[TABLE], out[BORROW])
+    mask = stream0.words(step, Purpose.MASK, count) + stream1.words(step, Purpose.MASK, count)
+    return correction, mask
+
+
+def prepare(
+    step: int, party: int, count: int, stream: Stream, correction: Payload | None
+) -> PreparedTruncate:
+    """Evaluator ``party``'s half, from its stream and, at party 1, the dealer's correction.
+
+    Raises:
+        ProtocolError: the correction does not have 24 bytes a value.
+    """
+    words, _ = LAYOUT.half(step, party, count, stream, correction)
+    return PreparedTruncate(
+        words=words,
+        bits=draw_bits8(step, count, stream),
+        select=draw_planes(step, 1, count, stream)[0],
+        mask=stream.words(step, Purpose.MASK, count),
+    )
+
+
+async def evaluate(
+    step: int,
+    party: int,
+    share: Ring,
+    prepared: PreparedTruncate,
+    exchange: Exchange,
+    compute: Compute,
+) -> Ring:
+    """m = ⌊z/2^16⌋ + λ_y, (n,), from [z]_j + γ_j, any shape (γ_j: ``opening.draw``).
+
+    Raises:
+        ProtocolError: a message of the other evaluator has the wrong length.
+    """
+    one = np.uint64(1 - party)
+    seconds = share.size * _SECONDS_PER_VALUE
+    words = prepared.words
+    opened = await opening.evaluate(step, share, exchange)
+
+    shares = await compute.run(seconds, borrow.compare, opened, words[TABLE], one)
+    message = shares & np.uint8(0x3F) ^ prepared.bits
+    theirs = await swap(exchange, round_tag(step, 1), message.data)
+    message ^= np.frombuffer(theirs, np.uint8)
+
+    ours = await compute.run(
+        seconds,
+        borrow.combine,
+        message,
+        shares,
+        words[TABLE],
+        words[BORROW],
+        prepared.bits,
+        prepared.select,
+        one,
+    )
+    theirs = await swap(exchange, round_tag(step, 2), ours.data)
+
+    chosen = np.empty(share.size, np.uint64)
+    await compute.run(
+        seconds,
+        select.choose_truncate,
+        opened,
+        ours,
+        np.frombuffer(theirs, np.uint8),
+        words[HIGH],
+        words[BORROW],
+        prepared.mask,
+        one,
+        chosen,
+    )
+    return await send_masked(round_tag(step, 3), chosen, exchange)
