@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     )
     from libmpc.fixedpoint import decode, encode
     from libmpc.graph.model import Model, load_model
-    from libmpc.graph.ranges import RangeWarning
+    from libmpc.graph.ranges.analysis import RangeWarning
     from libmpc.shares import AdditiveShare, reconstruct, split
     from libmpc.simulation import Simulation
     from libmpc.wire.descriptor import Descriptor
@@ -93,7 +93,7 @@ _HOMES = {
     "LimitError ModelError ModelNotFoundError RangeError ServiceError UnavailableError",
     "fixedpoint": "decode encode",
     "graph.model": "Model load_model",
-    "graph.ranges": "RangeWarning",
+    "graph.ranges.analysis": "RangeWarning",
     "shares": "AdditiveShare reconstruct split",
     "simulation": "Simulation",
     "wire.descriptor": "Descriptor",

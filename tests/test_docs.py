@@ -13,6 +13,8 @@ import pytest
 import libmpc
 from docs import generate
 from libmpc import data
+from libmpc.graph.keras.layers import LAYERS
+from libmpc.graph.keras.layers.noops import AUGMENTATION
 from libmpc.party.messages import Kind
 from libmpc.protocol.purposes import Purpose
 from libmpc.runtime import plan_cost
@@ -113,6 +115,12 @@ def test_costs_are_those_of_the_shipped_networks(name: str) -> None:
         row = next(line for line in text(page).splitlines() if line.startswith(f"| `{name}`"))
         numbers = (f"{cost.online_bytes:,}{unit}", f"{cost.correction_bytes:,}{unit}")
         assert [cell.strip() for cell in row.split("|")[2:5]] == [str(cost.rounds), *numbers]
+
+
+@pytest.mark.parametrize("layer", sorted(set(LAYERS) - set(AUGMENTATION)))
+def test_every_layer_of_keras_is_in_the_table(layer: str) -> None:
+    table = text("docs/models.md").split("### Layers")[1].split("###")[0]
+    assert re.search(rf"\b{layer}\b", table)
 
 
 def test_every_metric_is_explained() -> None:

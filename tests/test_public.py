@@ -67,6 +67,14 @@ def test_serving_needs_no_compiler_and_no_importer() -> None:
     assert not modules & {"numba", "h5py"}
 
 
+def test_loading_a_file_of_keras_needs_no_compiler_and_no_framework() -> None:
+    code = (
+        "import libmpc; from libmpc import data; "
+        "libmpc.load_model(data.model_path('short-conv-mnist.h5'), (0, 1))"
+    )
+    assert not imported_after(code) & {"keras", "numba", "onnx", "tensorflow", "torch"}
+
+
 def test_arrays_by_hand_need_no_compiler() -> None:
     code = "import libmpc; a, b = libmpc.split(libmpc.encode([1.5])); libmpc.reconstruct(a, b)"
     assert not imported_after(code) & {"numba", "h5py", "httpx", "pydantic"}

@@ -51,10 +51,11 @@ def read_array(path: Path, name: str | None = None) -> Array:
     raise InputError(f"{path} {what}; {_SAVE}")
 
 
-def range_of(x: Array) -> tuple[float, float]:
-    """The least and the largest value; (0, 1) for an array that is going to be refused."""
-    if x.dtype.kind in "fiub" and x.size and np.isfinite(x).all():
-        return float(x.min()), float(x.max())
+def range_of(*arrays: Array | None) -> tuple[float, float]:
+    """The least and the largest value of all; (0, 1) where one is going to be refused."""
+    given = [array for array in arrays if array is not None]
+    if all(x.dtype.kind in "fiub" and x.size and np.isfinite(x).all() for x in given):
+        return min(float(x.min()) for x in given), max(float(x.max()) for x in given)
     return 0.0, 1.0
 
 

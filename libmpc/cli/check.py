@@ -71,7 +71,7 @@ def check(
         found = compare(
             read_file(model),
             samples,
-            input_range or range_of(samples if typical is None else typical),
+            input_range or range_of(samples, typical),
             calibration=typical,
             require_proof=require_proof,
             time_limit=proof_time,

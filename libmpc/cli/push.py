@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from libmpc.cli.options import (
+    CalibrationOption,
     DeploymentOption,
     JsonOption,
     LimitOption,
     ModelArgument,
+    ProofTimeOption,
+    RequireProofOption,
     TimeoutOption,
     UsageError,
     required,
@@ -42,18 +44,9 @@ def push(
     replace: Annotated[
         bool, typer.Option("--replace", help="Take over a name that is in use.")
     ] = False,
-    require_proof: Annotated[
-        bool,
-        typer.Option(
-            "--require-proof", help="Refuse a model whose range is only calibrated, not proven."
-        ),
-    ] = False,
-    calibration: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="SAMPLES", help="Typical inputs (.npy, .npz) to calibrate the range on."
-        ),
-    ] = None,
+    require_proof: RequireProofOption = False,
+    calibration: CalibrationOption = None,
+    proof_time: ProofTimeOption = 60.0,
     timeout: TimeoutOption = 900.0,
     deployment: DeploymentOption = None,
     as_json: JsonOption = False,
@@ -73,7 +66,13 @@ def push(
     samples = None if calibration is None else read_array(calibration)
     with Cluster.from_file(path) as cluster, Progress(f"pushing {name}") as progress:
         loaded = load_model(
-            model, input_range, name=name, require_proof=require_proof, calibration=samples
+            model,
+            input_range,
+            name=name,
+            require_proof=require_proof,
+            calibration=samples,
+            time_limit=proof_time,
+            progress=progress.stage,
         )
         served = cluster.share(
             loaded,

@@ -55,7 +55,7 @@ def reference(
     with Progress(f"computing {model.name}") as progress:
         loaded = load_model(
             model,
-            input_range or range_of(x),
+            input_range or range_of(x, typical),
             calibration=typical,
             require_proof=require_proof,
             time_limit=proof_time,

@@ -58,6 +58,8 @@ def around(example: object) -> tuple[float, float]:
     Raises:
         InputError: all of its values are one whole number, so that it says nothing.
     """
+    if hasattr(example, "detach"):
+        example = example.detach().cpu()  # a tensor
     values = np.asarray(example, np.float64)
     low, high = math.floor(values.min()), math.ceil(values.max())
     if low == high:

@@ -13,7 +13,7 @@ tag.
 from __future__ import annotations
 
 import struct
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
@@ -59,13 +59,14 @@ class Sealer:
 
     def seal(self, kind: int, bundle: int, step: int, buffers: tuple[Buffer, ...]) -> list[Buffer]:
         """The records of one message whose payload is ``buffers``, joined."""
-        message = memoryview(b"".join((_HEADER.pack(kind, step, bundle), *buffers)))
-        if len(message) <= MAX_RECORD_BYTES:
-            return [self._record(message, _LAST)]
-        starts = range(0, len(message), MAX_RECORD_BYTES)
+        head = _HEADER.pack(kind, step, bundle)
+        size = len(head) + sum(memoryview(buffer).nbytes for buffer in buffers)
+        if size <= MAX_RECORD_BYTES:
+            return [self._record(memoryview(b"".join((head, *buffers))), _LAST)]
+        last = -(-size // MAX_RECORD_BYTES) - 1
         return [
-            self._record(message[s : s + MAX_RECORD_BYTES], _LAST if s == starts[-1] else 0)
-            for s in starts
+            self._record(piece, _LAST if number == last else 0)
+            for number, piece in enumerate(_pieces((head, *buffers)))
         ]
 
     def _record(self, plaintext: memoryview, last: int) -> bytearray:
@@ -82,6 +83,27 @@ class Sealer:
             body = view[_LENGTH.size :]
             self._aead.encrypt_into(nonce_bytes(number), plaintext, associated, body)
         return record
+
+
+def _pieces(buffers: tuple[Buffer, ...]) -> Iterator[memoryview]:
+    """The buffers, joined, in records' lengths; each is valid until the next.
+
+    A long message is never copied as a whole: it may be a model's share.
+    """
+    piece = bytearray(MAX_RECORD_BYTES)
+    filled = 0
+    for buffer in buffers:
+        rest = memoryview(buffer).cast("B")
+        while rest.nbytes:
+            taken = rest[: MAX_RECORD_BYTES - filled]
+            piece[filled : filled + taken.nbytes] = taken
+            filled += taken.nbytes
+            rest = rest[taken.nbytes :]
+            if filled == MAX_RECORD_BYTES:
+                yield memoryview(piece)
+                filled = 0
+    if filled:
+        yield memoryview(piece)[:filled]
 
 
 class Opener:

@@ -37,10 +37,10 @@ def on_shares(graph: Graph, x: Floats) -> Floats:
     plan, weights = lowered.plan, encode_weights(lowered)
     sample = fixedpoint.encode(x)
     bounds = limits(plan)
-    for index, seen in observe(plan, weights, sample).items():
-        if not seen.span.inside(bounds[index]):
+    for index, span in observe(plan, weights, sample).items():
+        if not span.inside(bounds[index]):
             raise RangeError(
-                f"layer {lowered.names[index]!r}: its values reach {seen.span}, and must stay "
+                f"layer {lowered.names[index]!r}: its values reach {span}, and must stay "
                 f"within {bounds[index]}; scale the input or the weights down"
             )
     answer = Simulation(plan, weights).query(sample)

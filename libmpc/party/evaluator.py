@@ -145,6 +145,7 @@ class Evaluator:
             case Kind.ABORT:
                 abort = RunAbort.parse(message.payload)
                 if run is not None:
+                    log.info("bundle %d: the other evaluator has ended the run", run.bundle)
                     run.abort(RunAborted(abort.refused))
                 else:
                     self._give_up(abort.refused)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,8 @@ from libmpc.party.messages import RunHeader, Slice
 from libmpc.party.queries import Query
 from libmpc.protocol.exchange import round_tag
 from libmpc.wire.context import context, sha256
+
+log = logging.getLogger(__name__)
 
 LADDER = (1, 8, 32, 128)
 _TAGS_PER_STEP = round_tag(1, 0)
@@ -167,8 +170,9 @@ class Run:
             raise RunAborted
         self._sent.add(tag)
         await self.send(self.bundle, tag, payload)
+        seconds = self._seconds(tag)
         try:
-            async with asyncio.timeout(self._seconds(tag)):
+            async with asyncio.timeout(seconds):
                 if self._agreed is not None:
                     # SECURITY: on a mismatch nothing more is sent.
                     if await self._agreed != self.header.digest:
@@ -176,6 +180,10 @@ class Run:
                     self._agreed = None
                 frame = await self._frame(tag)
         except TimeoutError:
+            step = tag // _TAGS_PER_STEP
+            log.warning(
+                "bundle %d: no message of step %d within %.1f s", self.bundle, step, seconds
+            )
             raise RunAborted from None
         del self._frames[tag]  # all of them together may be large
         return frame

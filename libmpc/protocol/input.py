@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libmpc.prg import Stream
+from libmpc.protocol.compute import Compute
 from libmpc.protocol.cost import Cost
 from libmpc.protocol.exchange import Exchange, round_tag, swap
 from libmpc.protocol.purposes import Purpose
@@ -21,6 +22,7 @@ from libmpc.ring.packing import BYTES
 from libmpc.ring.transfer import receive_added, send
 
 Ring = NDArray[np.uint64]
+_SECONDS_PER_VALUE = 3e-9  # to pack or to unpack
 
 
 def cost(count: int) -> Cost:
@@ -33,12 +35,18 @@ def draw_mask(step: int, count: int, stream: Stream) -> Ring:
     return stream.words(step, Purpose.MASK, count)
 
 
-async def send_masked(tag: int, masked_share: Ring, exchange: Exchange) -> Ring:
+async def send_masked(
+    tag: int, masked_share: Ring, exchange: Exchange, compute: Compute | None = None
+) -> Ring:
     """Send v_j + λ_j and return m = v + λ, in the shape given; also a ReLU's last round."""
-    theirs = await swap(exchange, tag, send(masked_share))
-    return receive_added(masked_share, theirs)
+    run = compute or Compute()
+    seconds = masked_share.size * _SECONDS_PER_VALUE
+    theirs = await swap(exchange, tag, await run.run(seconds, send, masked_share))
+    return await run.run(seconds, receive_added, masked_share, theirs)
 
 
-async def evaluate(step: int, share: Ring, mask: Ring, exchange: Exchange) -> Ring:
+async def evaluate(
+    step: int, share: Ring, mask: Ring, exchange: Exchange, compute: Compute | None = None
+) -> Ring:
     """m of the client's input; ``share`` and ``mask`` have the same number of values."""
-    return await send_masked(round_tag(step, 0), share.reshape(-1) + mask, exchange)
+    return await send_masked(round_tag(step, 0), share.reshape(-1) + mask, exchange, compute)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libmpc.prg import Stream
+from libmpc.protocol.compute import Compute
 from libmpc.protocol.exchange import Exchange, round_tag
 from libmpc.protocol.input import send_masked
 from libmpc.protocol.purposes import Purpose
@@ -24,6 +25,7 @@ Ring = NDArray[np.uint64]
 
 def draw(step: int, count: int, stream: Stream) -> Ring:
     """γ_j, (count,): at evaluator j, which adds it to its share of z, and at the dealer alike."""
+    # SECURITY: fresh for every step that opens; one mask for two values shows their difference.
     return stream.words(step, Purpose.OPENING, count)
 
 
@@ -35,6 +37,6 @@ def deal(step: int, missing: Ring, stream0: Stream, stream1: Stream) -> Ring:
     return lam
 
 
-async def evaluate(step: int, share: Ring, exchange: Exchange) -> Ring:
+async def evaluate(step: int, share: Ring, exchange: Exchange, compute: Compute) -> Ring:
     """M, (n,), from [z]_j + γ_j, any shape; the step's round 0."""
-    return await send_masked(round_tag(step, 0), share.reshape(-1), exchange)
+    return await send_masked(round_tag(step, 0), share.reshape(-1), exchange, compute)

@@ -129,4 +129,4 @@ async def evaluate(
         np.uint64(1 - party),
         chosen,
     )
-    return await send_masked(round_tag(step, 2), chosen, exchange)
+    return await send_masked(round_tag(step, 2), chosen, exchange, compute)

@@ -149,15 +149,12 @@ async def evaluate(
     """
     one = np.uint64(1 - party)
     seconds = share.size * sign.SECONDS_PER_VALUE
-    opened = await opening.evaluate(step, share, exchange)
+    opened = await opening.evaluate(step, share, exchange, compute)
 
-    of_g, of_c = await compute.run(seconds, _compare, opened, prepared, one)
-    message = (of_g & np.uint16(0x3FF)) | (of_c.astype(np.uint16) << np.uint16(10))
-    message ^= prepared.bits
+    of_g, of_c, message = await compute.run(seconds, _compare, opened, prepared, one)
     theirs = await swap(exchange, round_tag(step, 1), message.view(np.uint8).data)
-    message ^= np.frombuffer(theirs, np.uint16)
 
-    ours = await compute.run(seconds, _combine, message, of_g, of_c, prepared, one)
+    ours = await compute.run(seconds, _combine, message, theirs, of_g, of_c, prepared, one)
     received = await swap(exchange, round_tag(step, 2), ours.reshape(-1).data)
     theirs_select = np.frombuffer(received, np.uint8).reshape(ours.shape)
 
@@ -176,18 +173,25 @@ async def evaluate(
         one,
         chosen,
     )
-    return await send_masked(round_tag(step, 3), chosen, exchange)
+    return await send_masked(round_tag(step, 3), chosen, exchange, compute)
 
 
-def _compare(opened: Ring, prepared: PreparedRelu, one: np.uint64) -> tuple[Bits16, Bits8]:
+def _compare(opened: Ring, prepared: PreparedRelu, one: np.uint64) -> tuple[Bits16, Bits8, Bits16]:
+    """Shares of g's bits, of c's, and the message: those that occur in products, under masks."""
     of_g = sign.compare(opened, _SHIFT, prepared.words[SIGN], one)
-    return of_g, borrow.compare(opened, prepared.words[BORROW], one)
+    of_c = borrow.compare(opened, prepared.words[BORROW], one)
+    message = (of_g & np.uint16(0x3FF)) | (of_c.astype(np.uint16) << np.uint16(10))
+    # SECURITY: the bits tell how M compares with λ, and so what z is; each needs its own mask.
+    message ^= prepared.bits
+    return of_g, of_c, message
 
 
 def _combine(
-    opened: Bits16, of_g: Bits16, of_c: Bits8, prepared: PreparedRelu, one: np.uint64
+    ours: Bits16, theirs: Payload, of_g: Bits16, of_c: Bits8, prepared: PreparedRelu, one: np.uint64
 ) -> Bits8:
+    """Shares of g, then of c, under own masks; from both messages."""
     words = prepared.words
+    opened = ours ^ np.frombuffer(theirs, np.uint16)
     low, masks = _borrow_bits(opened), _borrow_bits(prepared.bits)
     g = sign.combine(opened, of_g, words[SIGN], prepared.bits, prepared.select[0], one)
     c = borrow.combine(low, of_c, words[BORROW], words[SPARE], masks, prepared.select[1], one)

@@ -24,7 +24,7 @@ from libmpc.protocol import compare_deal_kernels as deal_kernels
 from libmpc.protocol import compare_kernels as kernels
 from libmpc.protocol import compare_tables as constants
 from libmpc.protocol.compute import Compute
-from libmpc.protocol.exchange import Exchange, round_tag, swap
+from libmpc.protocol.exchange import Exchange, Payload, round_tag, swap
 from libmpc.protocol.shared_bits import Bits8, Bits16, draw_bits16, draw_planes, plane_bytes
 
 Ring = NDArray[np.uint64]
@@ -88,14 +88,9 @@ async def evaluate(
     """
     one = np.uint64(1 - party)
     seconds = m.size * SECONDS_PER_VALUE
-    shares = await compute.run(seconds, compare, m, np.uint64(0), prepared.tables, one)
-    message = shares & np.uint16(0x3FF) ^ prepared.bits
+    shares, message = await compute.run(seconds, _message, m, prepared, one)
     theirs = await swap(exchange, round_tag(step, 0), message.view(np.uint8).data)
-    message ^= np.frombuffer(theirs, np.uint16)
-
-    ours = await compute.run(
-        seconds, combine, message, shares, prepared.tables, prepared.bits, prepared.select, one
-    )
+    ours = await compute.run(seconds, _selection, message, theirs, shares, prepared, one)
     theirs = await swap(exchange, round_tag(step, 1), ours.data)
     return ours, np.frombuffer(theirs, np.uint8)
 
@@ -124,3 +119,16 @@ def combine(
         message,
     )
     return message
+
+
+def _message(m: Ring, prepared: PreparedSign, one: np.uint64) -> tuple[Bits16, Bits16]:
+    shares = compare(m, np.uint64(0), prepared.tables, one)
+    # SECURITY: as in ``relu``, each opened bit needs its own fresh mask.
+    return shares, shares & np.uint16(0x3FF) ^ prepared.bits
+
+
+def _selection(
+    ours: Bits16, theirs: Payload, shares: Bits16, prepared: PreparedSign, one: np.uint64
+) -> Bits8:
+    opened = ours ^ np.frombuffer(theirs, np.uint16)
+    return combine(opened, shares, prepared.tables, prepared.bits, prepared.select, one)

@@ -135,24 +135,12 @@ async def evaluate(
     one = np.uint64(1 - party)
     seconds = share.size * _SECONDS_PER_VALUE
     words = prepared.words
-    opened = await opening.evaluate(step, share, exchange)
+    opened = await opening.evaluate(step, share, exchange, compute)
 
-    shares = await compute.run(seconds, borrow.compare, opened, words[TABLE], one)
-    message = shares & np.uint8(0x3F) ^ prepared.bits
+    shares, message = await compute.run(seconds, _compare, opened, prepared, one)
     theirs = await swap(exchange, round_tag(step, 1), message.data)
-    message ^= np.frombuffer(theirs, np.uint8)
 
-    ours = await compute.run(
-        seconds,
-        borrow.combine,
-        message,
-        shares,
-        words[TABLE],
-        words[BORROW],
-        prepared.bits,
-        prepared.select,
-        one,
-    )
+    ours = await compute.run(seconds, _combine, message, theirs, shares, prepared, one)
     theirs = await swap(exchange, round_tag(step, 2), ours.data)
 
     chosen = np.empty(share.size, np.uint64)
@@ -168,4 +156,21 @@ async def evaluate(
         one,
         chosen,
     )
-    return await send_masked(round_tag(step, 3), chosen, exchange)
+    return await send_masked(round_tag(step, 3), chosen, exchange, compute)
+
+
+def _compare(opened: Ring, prepared: PreparedTruncate, one: np.uint64) -> tuple[Bits8, Bits8]:
+    """Shares of c's bits, and the message: those that occur in products, under masks."""
+    shares = borrow.compare(opened, prepared.words[TABLE], one)
+    # SECURITY: as in ``relu``, each opened bit needs its own fresh mask.
+    return shares, shares & np.uint8(0x3F) ^ prepared.bits
+
+
+def _combine(
+    ours: Bits8, theirs: Payload, shares: Bits8, prepared: PreparedTruncate, one: np.uint64
+) -> Bits8:
+    """Shares of c under own masks, from both messages."""
+    words, bits = prepared.words, prepared.bits
+    opened = ours ^ np.frombuffer(theirs, np.uint8)
+    table, spare = words[TABLE], words[BORROW]
+    return borrow.combine(opened, shares, table, spare, bits, prepared.select, one)

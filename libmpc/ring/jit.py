@@ -8,11 +8,16 @@ network can be used without a copy.
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 _numba: Any = importlib.import_module("numba")
 _types: Any = importlib.import_module("numba.core.types")
+_cgutils: Any = importlib.import_module("numba.core.cgutils")
+llvm: Any = importlib.import_module("llvmlite.ir")
+"""What ``written`` functions are written with."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,11 +34,13 @@ IN8: Any = _array(_types.uint8, 1, out=False)
 IN16: Any = _array(_types.uint16, 1, out=False)
 IN64: Any = _array(_types.uint64, 1, out=False)
 IN64_2D: Any = _array(_types.uint64, 2, out=False)
+IN64_3D: Any = _array(_types.uint64, 3, out=False)
 IN64_4D: Any = _array(_types.uint64, 4, out=False)
 OUT8: Any = _array(_types.uint8, 1, out=True)
 OUT16: Any = _array(_types.uint16, 1, out=True)
 OUT64: Any = _array(_types.uint64, 1, out=True)
 OUT64_2D: Any = _array(_types.uint64, 2, out=True)
+OUT64_3D: Any = _array(_types.uint64, 3, out=True)
 OUT64_4D: Any = _array(_types.uint64, 4, out=True)
 
 
@@ -59,3 +66,57 @@ def inline(function: F) -> F:
     """A small function for use inside kernels of the same file; compiled with its caller."""
     compiled: F = _numba.njit(inline="never", nogil=True, error_model="numpy")(function)
     return compiled
+
+
+@dataclass(frozen=True)
+class WrittenArray:
+    """A C-contiguous array argument in LLVM's language.
+
+    Attributes:
+        data: pointer to the first element.
+        shape: one 64-bit number per dimension.
+    """
+
+    data: Any
+    shape: tuple[Any, ...]
+
+
+def written(plain: F, *arguments: Any) -> Callable[[Callable[..., None]], F]:
+    """A function without result for use inside kernels, as LLVM instructions of our own.
+
+    The decorated function writes them: it is called with llvmlite's builder and one value per
+    argument, a ``WrittenArray`` for an array. It must be in the file of the kernels that use it:
+    cached kernels are compiled again when that file has changed, and no other.
+
+    Args:
+        plain: the same in Python, used where numba's compiler is switched off.
+        arguments: the types of its arguments.
+    """
+
+    def wrap(write: Callable[..., None]) -> F:
+        if _numba.config.DISABLE_JIT:
+            return plain
+
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            given = []
+            for kind, value in zip(signature.args, values, strict=True):
+                if isinstance(kind, _types.Array):
+                    array = context.make_array(kind)(context, builder, value)
+                    shape = tuple(_cgutils.unpack_tuple(builder, array.shape))
+                    given.append(WrittenArray(array.data, shape))
+                else:
+                    given.append(value)
+            write(builder, *given)
+            return context.get_dummy_value()
+
+        def define(typing_context: Any, *given: Any) -> Any:
+            return _types.void(*arguments), generate
+
+        # Numba reads the number of arguments here.
+        first = list(inspect.signature(define).parameters.values())[:1]
+        others = list(inspect.signature(plain).parameters.values())
+        define.__signature__ = inspect.Signature(first + others)  # type: ignore[attr-defined]
+        compiled: F = _numba.extending.intrinsic(define)
+        return compiled
+
+    return wrap

@@ -126,7 +126,7 @@ class _Evaluator:
         seconds = self.batch * step.size * SECONDS_PER_VALUE
         match step, prepared:
             case InputStep(), np.ndarray():
-                return await input_step.evaluate(index, self.x_share, prepared, self.exchange)
+                return await input_step.evaluate(index, self.x_share, prepared, *talk)
             case ((DenseStep() | ConvStep() | ScaleStep()), np.ndarray()):
                 return await self._multiply(index, step, sources[0], prepared)
             case BiasStep(), None:

@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Protocol
 
 from libmpc.clock import Clock
@@ -84,8 +84,14 @@ class Session:
         Raises:
             ServiceError: refused; or the link was lost, or no answer came within ``timeout`` s.
         """
+        return await self.ask(kind, *payload, timeout=timeout)
+
+    def ask(self, kind: Kind, *payload: Buffer, timeout: float) -> Coroutine[None, None, Buffer]:
+        """As ``call``, but the request is on its way, and ``payload`` let go, before the wait."""
         call = _Call(self.party)
-        request = self.begin(kind, payload, call)
+        return self._answer(self.begin(kind, payload, call), call, timeout)
+
+    async def _answer(self, request: int, call: _Call, timeout: float) -> Buffer:
         timer = self._timers.call_later(timeout, lambda: call.late(timeout))
         try:
             return await call.answer

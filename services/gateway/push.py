@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 from libmpc.errors import IntegrityError, ServiceError
-from libmpc.link import Buffer
 from libmpc.party.framing import join
 from libmpc.party.messages import Commit, Kind
 from libmpc.wire.envelope import MAX_MESSAGE_BYTES
@@ -82,13 +81,16 @@ class Pusher:
         self, link: PartyLink, header: PushHeader, envelope: bytearray, lease: Lease
     ) -> Signed:
         size = len(envelope)
-        payload: tuple[Buffer, ...] = join(header.encode(), envelope)
         session = await link.second()
         try:
-            answer = await session.call(Kind.PREPARE, *payload, timeout=self._timeout)
+            # Whatever still names the envelope here would keep it while the sealed copy is sent.
+            asking = session.ask(
+                Kind.PREPARE, *join(header.encode(), envelope), timeout=self._timeout
+            )
+            del envelope
+            answer = await asking
         finally:
             await session.close()
-            del payload, envelope
             lease.give_back(size)
         with reading(link.party):
             signed = Signed.parse(answer)

@@ -14,7 +14,7 @@ from tests.cli.run import Cli
 
 ROOT = Path(__file__).parents[2]
 CLIENT = ("push", "models", "serve", "stop", "delete", "query")
-COMMANDS = (*CLIENT, "init", "up", "party", "gateway", "reference", "explain", "demo")
+COMMANDS = (*CLIENT, "init", "up", "party", "gateway", "reference", "explain", "check", "demo")
 
 
 def test_all_commands_are_listed(cli: Cli) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from libmpc.errors import ModelError
 from libmpc.graph.keras import read_keras
-from tests.graph.keras_files import DATA, dense, layer, sequential, write_h5, write_keras
+from tests.graph.keras_files import DATA, Config, dense, layer, sequential, write_h5, write_keras
 
 CONFIG = sequential(dense("d", 3))
 
@@ -246,3 +246,47 @@ def test_deep_and_long_configurations(tmp_path: Path) -> None:
     refused(tmp_path / "m.keras", "more than 4096 layers")
     deep = json.dumps(CONFIG).replace('"linear"', "[" * 900 + "]" * 900)
     refused(write_keras(tmp_path / "m.keras", deep, {"x": []}), "'d' .*activation|no weights")
+
+
+def in_itself(depth: int, calls: int, *layers: Config) -> Config:
+    """A model of two calls of a model of two calls of ..."""
+    config = sequential(*layers)
+    for level in range(depth):
+        inner = {**config, "config": {**config["config"], "name": f"m{level}"}, "name": f"m{level}"}
+        sources = ["in", *[f"m{level}"] * (calls - 1)]
+        inner["inbound_nodes"] = [[[name, call, 0, {}]] for call, name in enumerate(sources)]
+        first = layer("InputLayer", "in", batch_input_shape=[None, 4]) | {"inbound_nodes": []}
+        end = [[f"m{level}", calls, 0]]
+        values = {"layers": [first, inner], "output_layers": end}
+        config = {"class_name": "Functional", "config": values}
+    return config
+
+
+def test_models_in_models_without_end(tmp_path: Path) -> None:
+    """A short file asks for 2^15 calls, then for many more; nothing is done for the latter."""
+    weights: dict[str, dict[str, object]] = {"m9": {}, "m14": {}}
+    nothing = layer("Dropout", "nothing")
+    path = write_h5(tmp_path / "m.h5", in_itself(10, 2, nothing), weights)
+    assert [type(node).__name__ for node in read_keras(path).nodes] == ["Input"]
+    refused(write_h5(path, in_itself(15, 3, nothing), weights), "called more than 65536 times")
+    refused(write_h5(path, in_itself(17, 1, nothing), weights), "more than 16 deep")
+    opening = '{"class_name": "Sequential", "config": {"name": "m", "layers": ['
+    refused(write_h5(path, opening * 100 + "]}}" * 100), "more than 16 deep")
+    refused(write_h5(path, opening * 900 + "]}}" * 900), "not valid JSON|more than 16 deep")
+
+
+def test_one_array_for_many_layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hard links let a small file be a large model; weights are counted as often as they are
+    read."""
+    names = [f"d{i}" for i in range(20)]
+    config = sequential(*(dense(name, 4) for name in names))
+    arrays = {"kernel": np.ones((4, 4)), "bias": np.ones(4)}
+    path = write_h5(tmp_path / "m.h5", config, {"d0": arrays})
+    with h5py.File(path, "a") as file:
+        root = file["model_weights"]
+        for name in names[1:]:
+            root[name] = root["d0"]
+    assert len(read_keras(path).nodes) == 21
+    monkeypatch.setattr("libmpc.graph.keras.weights.Budget.left", 100)
+    monkeypatch.setattr("libmpc.graph.keras.weights.Budget.__init__.__defaults__", (100,))
+    refused(path, "more than .* weights")

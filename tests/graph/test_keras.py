@@ -57,6 +57,27 @@ def test_both_formats_give_the_same_graph() -> None:
             assert constants(first) == constants(second)
 
 
+@pytest.mark.parametrize("ending", ["h5", "keras"])
+def test_answers_like_keras_2(ending: str) -> None:
+    graph = read_keras(DATA / f"keras_2.{ending}")
+    expected = np.load(DATA / "keras_2_expected.npz")
+    found = np.asarray(apply_final("softmax", run_float(graph, expected["x"])))
+    assert np.abs(found - expected["y"]).max() < 1e-6
+
+
+def test_hard_sigmoid_of_the_version_that_saved(tmp_path: Path) -> None:
+    config = sequential(layer("Activation", "a", activation="hard_sigmoid"))
+    x = np.linspace(-4, 4, 20).reshape(5, 4)
+    for version, slope in (("2.15.0", 0.2), ("3.1.0", 1 / 6), (None, 0.2), ("odd", 0.2)):
+        path = write_h5(tmp_path / "m.h5", config)
+        with h5py.File(path, "a") as file:
+            del file.attrs["keras_version"]
+            if version is not None:
+                file.attrs["keras_version"] = version
+        found = run_float(read_keras(path), x)
+        assert np.abs(found - np.clip(slope * x + 0.5, 0, 1)).max() < 1e-12
+
+
 def test_keras_2_file(tmp_path: Path) -> None:
     config = sequential(dense("first", 3), layer("ReLU", "relu"), dense("second", 2))
     graph = read_keras(write_h5(tmp_path / "m.h5", config))
@@ -184,6 +205,19 @@ def test_softmax_inside(tmp_path: Path) -> None:
             read_keras(write_h5(tmp_path / "m.h5", config))
 
 
+def test_names_of_weights_in_parts(tmp_path: Path) -> None:
+    """HDF5 has no attributes above 64 kB; Keras numbers the parts of longer ones."""
+    path = write_h5(tmp_path / "m.h5", sequential(dense("d", 3)))
+    whole = read_keras(path).nodes[1]
+    with h5py.File(path, "a") as file:
+        group = file["model_weights/d"]
+        first, second = group.attrs.pop("weight_names")
+        group.attrs["weight_names0"], group.attrs["weight_names1"] = [first], [second]
+    found = read_keras(path).nodes[1]
+    assert isinstance(whole, Dense) and isinstance(found, Dense)
+    assert np.array_equal(found.weights, whole.weights)
+
+
 def test_weights_are_found_by_name_not_by_order(tmp_path: Path) -> None:
     config = sequential(dense("dense_1", 4), dense("dense", 4))
     kernels = [np.full((4, 4), 1.0, "f4"), np.full((4, 4), 2.0, "f4")]
@@ -273,7 +307,10 @@ def conv(**changes: object) -> Config:
         (layer("Conv2DTranspose", "t", filters=1, kernel_size=3, strides=2, dilation_rate=2), "bo"),
         (conv(groups=2), "groups=2 does not divide its 1 channels"),
         (conv(data_format="first"), "data_format='first'"),
-        (conv(kernel_size=7, padding="same", activation="swish"), "'conv' .*'swish' is not supported; supported are .*hard_swish"),
+        (
+            conv(kernel_size=7, padding="same", activation="swish"),
+            "'conv' .*'swish' is not supported; supported are .*hard_swish",
+        ),
         (
             layer("Activation", "act", activation={"class_name": "function", "config": "f"}),
             "'act' .*'function' is not supported",

@@ -71,7 +71,7 @@ def rank_of(kind: str) -> int:
 
 @maker("Conv1D", "Conv2D")
 def conv(draw: Draw, kind: str) -> Made:
-    shape, data_format = image(draw, rank_of(kind), 5)
+    shape, data_format = image(draw, rank_of(kind), 7, 8)
     groups = draw(st.integers(1, 2))
     shape = tuple(
         d * groups if axis == (len(shape) - 1 if data_format == "channels_last" else 0) else d
@@ -87,18 +87,16 @@ def conv(draw: Draw, kind: str) -> Made:
 
 @maker("DepthwiseConv1D", "DepthwiseConv2D")
 def depthwise(draw: Draw, kind: str) -> Made:
-    shape, data_format = image(draw, rank_of(kind), 5)
+    shape, data_format = image(draw, rank_of(kind), 7, 8)
     multiplier = draw(st.integers(1, 3))
     values = convolution(draw, kind)
-    layer = getattr(layers, kind)(
-        depth_multiplier=multiplier, data_format=data_format, **values
-    )
+    layer = getattr(layers, kind)(depth_multiplier=multiplier, data_format=data_format, **values)
     return layer, shape
 
 
 @maker("SeparableConv1D", "SeparableConv2D")
 def separable(draw: Draw, kind: str) -> Made:
-    shape, data_format = image(draw, rank_of(kind), 5)
+    shape, data_format = image(draw, rank_of(kind), 7, 8)
     values = convolution(draw, kind) | {"depth_multiplier": draw(st.integers(1, 2))}
     filters = draw(st.integers(1, 3))
     return getattr(layers, kind)(filters, data_format=data_format, **values), shape

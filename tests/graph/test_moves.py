@@ -120,7 +120,4 @@ def test_masks_are_padded_with_zeros() -> None:
 
 def test_random_plans_have_every_move() -> None:
     ops = {step.op for seed in range(60) for step in random_moves(seed)}
-    assert ops == {
-        step.model_fields["op"].default
-        for step in MoveStep.__args__
-    }
+    assert ops == {step.model_fields["op"].default for step in MoveStep.__args__}

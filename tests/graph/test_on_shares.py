@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -92,10 +95,33 @@ def test_windows(plan: Plan, seed: int) -> None:
     assert np.array_equal(expected, naive.ring(naive.run(plan, weights, x), 48))
 
 
-def test_the_shipped_network() -> None:
-    model = load_model(data.model_path("short-conv-mnist.h5"), (0, 1), require_proof=True)
-    assert plan_cost(model.plan, 1) == Cost(13, 41_099, 209_488)
-    assert sum(step.macs for step in model.plan.linear_steps.values()) == 106_282
-    images, _ = data.digits()
-    answers = Simulation(model.plan, model.weights).query(model.check_inputs(images[:9]))
-    assert np.array_equal(fixedpoint.decode(answers, 32), model.reference(images[:9]))
+@pytest.mark.parametrize(
+    ("name", "cost", "macs", "digest"),
+    [
+        (
+            "short-conv-mnist.h5",
+            Cost(13, 41_100, 209_488),
+            106_282,
+            "933e2efc389cea1d66420749966077c4949758e4f9f3a15613566f677f3a56fd",
+        ),
+        (
+            "perceptron-784-500-10.keras",
+            Cost(5, 11_830, 41_060),
+            397_000,
+            "9f73439b839da9473b89db0957c2f7b08218489a4afc0f252e93066169d5a990",
+        ),
+    ],
+)
+def test_the_shipped_networks(name: str, cost: Cost, macs: int, digest: str) -> None:
+    """What they cost, their encoded weights to the bit, and their answers."""
+    model = load_model(data.model_path(name), (0, 1), require_proof=True)
+    assert plan_cost(model.plan, 1) == cost
+    assert sum(step.macs for step in model.plan.linear_steps.values()) == macs
+    encoded = hashlib.sha256()
+    for pair in model.weights.values():
+        for array in pair:
+            encoded.update(array.astype("<u8").tobytes())
+    assert encoded.hexdigest() == digest
+    images = data.digits()[0][:9].reshape(9, *model.input_shape)
+    answers = Simulation(model.plan, model.weights).query(model.check_inputs(images))
+    assert np.array_equal(fixedpoint.decode(answers, 32), model.reference(images))

@@ -121,7 +121,7 @@ def random_layers(seed: int) -> Lowered:
     return lower(b.graph(x))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32), st.integers(-(2**17), 2**17), st.integers(0, 2**17))
 def test_bounds_hold(seed: int, low: int, width: int) -> None:
     lowered = random_layers(seed)

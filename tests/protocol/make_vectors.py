@@ -1,6 +1,7 @@
 """Makes ``vectors.json``, a case of each step: ``python -m tests.protocol.make_vectors``."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ CASES = {
     "rectify": [2**31, -(2**31) + 1, 0, 1, -1, 65536, -65536, 5 << 16, -(7 << 16) - 1],
     "positive": [2**31, -(2**31) + 1, 0, 1, -1, 65536, -65536, 5 << 16, -(7 << 16) - 1],
 }
-EXPECTED = {
+EXPECTED: dict[str, Callable[[int], int]] = {
     "relu": lambda z: max(z >> 16, 0),
     "truncate": lambda z: z >> 16,
     "rectify": lambda x: max(x, 0),

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libmpc.graph.plan import BiasStep, ConvStep, DenseStep, ScaleStep, Window
+from libmpc.graph.plan import BiasStep, ConvStep, DenseStep, ScaleStep, SumPoolStep, Window
 from libmpc.protocol import Cost, lift, linear, product
 from tests import naive
 
@@ -187,3 +187,12 @@ def test_blocks_of_rows_and_of_images(
     none = np.zeros(step.bias_shape, np.uint64)
     expected = [v for sample in x for v in obvious(step, sample, w, none).tolist()]
     assert linear.deal(step, x, w).tolist() == expected
+
+
+def test_sums_over_windows_of_several_images() -> None:
+    step = SumPoolStep(source=0, window=WINDOW, images=3)
+    x = words(1, 2, step.read_sizes[0])
+    images = naive.ints(x).reshape(6, 5, 4, 4)
+    expected = np.array([naive.sum_pool(image, WINDOW) for image in images], object)
+    assert linear.sum_pool(step, x).tolist() == naive.ring(expected).reshape(-1).tolist()
+    assert linear.sum_pool(step, x).size == 2 * step.size

@@ -15,6 +15,7 @@ from libmpc.protocol import (
 )
 from libmpc.ring import unpack
 from libmpc.runtime import correction_sizes, prepare, prepared_sizes
+from libmpc.runtime.warmup import every_step
 from tests.runtime.parties import Parties
 from tests.runtime.plans import random_plan, random_weights, small_plan
 
@@ -66,6 +67,21 @@ def test_sizes_are_known_beforehand(seed: int, batch: int) -> None:
         sizes = {index: part.nbytes for index, part in enumerate(parts) if part is not None}
         assert sizes == prepared_sizes(plan, batch)
         assert trio.bundles(batch)[party].nbytes == sum(sizes.values())
+
+
+@pytest.mark.parametrize("party", [0, 1])
+def test_a_step_takes_its_correction_and_no_other(party: int) -> None:
+    trio = Parties(PLAN, WEIGHTS)
+    corrections = trio.corrections(2)
+    for stop in range(len(PLAN.steps)):
+        preparer = trio.preparer(party, 2)
+        right = [corrections.get(i) if party == 1 else None for i in range(stop + 1)]
+        for index in range(stop):
+            preparer.step(index, right[index])
+        wrong = b"1234" if right[stop] is None else None
+        with pytest.raises(ProtocolError):
+            preparer.step(stop, wrong)
+        preparer.step(stop, right[stop])  # nothing was drawn in vain
 
 
 def test_steps_are_prepared_in_order() -> None:
@@ -147,3 +163,18 @@ def test_nothing_prints_a_value() -> None:
         "<PreparedBundle of party 0, batch 1, unused>",
         "Randomness(steps=[0, 2, 3, 4, 5])",
     ]
+
+
+def test_nothing_prints_a_value_of_any_step() -> None:
+    plan = every_step()
+    trio = Parties(plan, random_weights(np.random.default_rng(0), plan, inputs=2**12))
+    preparer = trio.preparer(0, 1)
+    parts = [preparer.step(index) for index in range(len(plan.steps))]
+    texts = {repr(part) for part in parts if not isinstance(part, np.ndarray | None)}
+    assert texts == {
+        "PreparedOpening(PreparedRelu(values=18))",
+        "PreparedOpening(PreparedTruncate(values=18))",
+        "PreparedPositive(values=18)",
+        "PreparedProduct(values=18)",
+        "PreparedRectify(values=18)",
+    }

@@ -11,6 +11,9 @@ from libmpc.graph.keras.inbound import Arguments, Reference
 from libmpc.graph.keras.settings import Json, Settings, shown
 from libmpc.graph.nodes import Shape
 
+MODELS = ("Sequential", "Functional", "Model")
+"""The classes that are models, and may be used as layers."""
+
 
 @dataclass(frozen=True)
 class Layer:

@@ -7,7 +7,7 @@ from functools import partial
 
 from libmpc.errors import ModelError
 from libmpc.graph.keras.inbound import Arguments, Reference, read_call, reference
-from libmpc.graph.keras.network import Layer, LayerCall, Network, ordered
+from libmpc.graph.keras.network import MODELS, Layer, LayerCall, Network, ordered
 from libmpc.graph.keras.settings import Json, Settings, as_list, as_object, shown
 
 MAX_LAYERS = 4096
@@ -35,7 +35,7 @@ def read_topology(model: dict[str, Json]) -> Network:
 def _network(model: dict[str, Json], depth: int) -> Network | None:
     """The model in an entry; ``None`` where it is an ordinary layer."""
     kind, config = model.get("class_name"), model.get("config")
-    if kind not in ("Sequential", "Functional", "Model"):
+    if kind not in MODELS:
         return None
     if depth == 0:
         raise ModelError(f"the model has models inside models, more than {MAX_DEPTH} deep")

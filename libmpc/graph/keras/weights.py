@@ -11,6 +11,7 @@ from typing import Protocol
 
 from libmpc.errors import ModelError
 from libmpc.graph.keras import hdf5
+from libmpc.graph.keras.network import MODELS
 from libmpc.graph.keras.settings import Settings
 from libmpc.graph.nodes import Floats, Shape
 from libmpc.graph.plan import MAX_WEIGHTS
@@ -70,7 +71,7 @@ class LegacyStore:
         return _read_named(layer, shapes, unread, group, found, self._budget)
 
     def inside(self, model: Settings, layers: Sequence[Settings]) -> WeightStore:
-        return _LegacyInside(*self._group(model), self._budget)
+        return _LegacyInside(*self._group(model), layers, self._budget)
 
     def _group(self, layer: Settings) -> tuple[hdf5.Group, list[str]]:
         group = hdf5.child(self._root, layer.name)
@@ -81,24 +82,34 @@ class LegacyStore:
 
 
 class _LegacyInside:
-    """A model in a model: one group has the weights of all its layers, ``.../conv2d/kernel``."""
+    """A model in a model: one group has the weights of all its layers, ``.../conv2d/kernel``.
 
-    def __init__(self, group: hdf5.Group, paths: list[str], budget: Budget) -> None:
+    What comes before a layer's name is the same for all of them, so that the shortest of several
+    paths that end alike is its own, ``a/bn`` and not ``a/conv/bn``; but not where there are models
+    inside this one.
+    """
+
+    def __init__(
+        self, group: hdf5.Group, paths: list[str], layers: Sequence[Settings], budget: Budget
+    ) -> None:
         self._group, self._budget = group, budget
-        self._paths: dict[str, list[str]] = {}  # by every end of what comes before the variable
+        self._unclear = any(layer.kind in MODELS for layer in layers)
+        self._scopes: dict[str, dict[str, list[str]]] = {}  # by every end of a scope
         for path in paths:
             scope = _parts(path)[:-1]
             for start in range(max(0, len(scope) - _MAX_SCOPE), len(scope)):
-                self._paths.setdefault("/".join(scope[start:]), []).append(path)
+                ends = self._scopes.setdefault("/".join(scope[start:]), {})
+                ends.setdefault("/".join(scope), []).append(path)
 
     def read(
         self, layer: Settings, shapes: Mapping[str, Shape], unread: Sequence[str] = ()
     ) -> dict[str, Floats]:
-        paths = self._paths.get(layer.name)
-        if paths is None:
+        scopes = self._scopes.get(layer.name)
+        if not scopes:
             raise layer.refuse("the file has no weights for it")
-        found = {_parts(path)[-1]: path for path in paths}
-        if len(found) != len(paths):
+        shortest, *others = sorted(scopes, key=lambda scope: scope.count("/"))
+        found = {_parts(path)[-1]: path for path in scopes[shortest]}
+        if (others and self._unclear) or len(found) != len(scopes[shortest]):
             raise layer.refuse(
                 "the file has weights for several layers of this name; give the layers different "
                 "names, or save the model as .keras"

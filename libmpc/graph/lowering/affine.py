@@ -59,14 +59,14 @@ def weighted(values: Materialiser, node: Conv | Dense | Scale, x: Expr) -> Expr:
     folds = _folds(values, node, x)
     if folds is not None:
         price = sum(f.cost for f in folds)
-        if isinstance(node, Conv) and any(node.padding) and x.bias is not None:
-            price += math.prod(after)
+        written = isinstance(node, Conv) and any(node.padding) and x.bias is not None
+        price += math.prod(after) if written else 0
         if values.is_masked(x):
             apart = start(node, x.shape).cost
         else:
             apart = sum(t.map.cost for t in x.terms if t.map is not None)
             apart += cost.truncation(math.prod(x.shape)) + start(node, x.shape).cost
-        if price <= apart:
+        if price <= apart and not (written and math.prod(after) > cost.MAX_FOLDED):
             terms = tuple(
                 Term(t.source, f.build(), t.coefficient)
                 for t, f in zip(x.terms, folds, strict=True)

@@ -29,11 +29,29 @@ class Constant:
     def on(self, shape: Shape) -> Constant:
         """The same constant, seen in another shape of the same values.
 
-        Axes are matched in the shortest groups that have as many values; a group in which the
-        constant varies is written out.
+        Both shapes are cut into the same pieces, where that can be; a new axis is written out if
+        the constant varies along a piece of it. Where it cannot be, axes are matched in the
+        shortest groups that have as many values, and a group is one piece.
         """
         if shape == self.shape:
             return self
+        pieces = _pieces(self.shape, shape)
+        if pieces is None:
+            return self._grouped(shape)
+        before, after = pieces
+        split: list[int] = []
+        for size, parts in zip(self.values.shape, before, strict=True):
+            split += parts if size > 1 else [1] * len(parts)
+        values = self.values.reshape(split)
+        written: list[int] = []
+        dims: list[int] = []
+        for dim, parts in zip(shape, after, strict=True):
+            varies = any(d > 1 for d in split[len(written) : len(written) + len(parts)])
+            written += parts if varies else [1] * len(parts)
+            dims.append(dim if varies else 1)
+        return Constant(shape, np.broadcast_to(values, written).reshape(dims))
+
+    def _grouped(self, shape: Shape) -> Constant:
         dims: list[int] = []
         written: list[int] = []
         for before, after in _groups(self.shape, shape):
@@ -117,6 +135,28 @@ def _padded(node: nodes.Pad, constant: Constant, after: Shape) -> Floats:
     )
     result[places] = values
     return result
+
+
+def _pieces(a: Shape, b: Shape) -> tuple[list[list[int]], list[list[int]]] | None:
+    """Sizes into which every axis of both shapes is cut, so that all pieces are the same."""
+    before: list[list[int]] = [[] for _ in a]
+    after: list[list[int]] = [[] for _ in b]
+    left, right = list(a), list(b)
+    i = j = 0
+    while True:
+        while i < len(a) and left[i] == 1:
+            i += 1
+        while j < len(b) and right[j] == 1:
+            j += 1
+        if i == len(a) or j == len(b):
+            return before, after
+        piece = min(left[i], right[j])
+        if left[i] % piece or right[j] % piece:
+            return None
+        before[i].append(piece)
+        after[j].append(piece)
+        left[i] //= piece
+        right[j] //= piece
 
 
 def _groups(a: Shape, b: Shape) -> list[tuple[list[int], list[int]]]:

@@ -23,6 +23,7 @@ from libmpc.graph.plan import (
 )
 
 _TERMS = 64  # of one add step
+_MOVES = (PermuteStep, SliceStep, PadStep, ConcatStep, ExpandStep)
 
 
 class Emitter:
@@ -74,25 +75,32 @@ class Emitter:
         Rounding and moving may change places: what repeats or pads is rounded before it does, and
         what was put together of values that are there at scale 2^16 is put together of these.
         """
-        if self.kind(index) == "masked":
-            return index
-        step = self.steps[index]
-        if isinstance(step, LiftStep):
-            return step.source
-        if not self._moves(index):
-            return self.put(TruncateStep(source=index, shape=self.shape(index)), name)
-        sources = {source: self.masked(source, name) for source in step.reads}
-        return self.put(rewired(step, sources), self.names[index])
+        made: dict[int, int] = {}
+        for at in sorted(self._redone(index)):
+            step = self.steps[at]
+            if self.kind(at) == "masked":
+                made[at] = at
+            elif isinstance(step, LiftStep):
+                made[at] = step.source
+            elif self._moves(at):
+                made[at] = self.put(rewired(step, made), self.names[at])
+            else:
+                made[at] = self.put(TruncateStep(source=at, shape=self.shape(at)), name)
+        return made[index]
 
     def is_masked(self, index: int) -> bool:
         """Whether ``masked`` needs no message."""
-        step = self.steps[index]
-        if self.kind(index) == "masked" or isinstance(step, LiftStep):
-            return True
-        if TruncateStep(source=index, shape=self.shape(index)) in self._made:
-            return True
-        moves = isinstance(step, (PermuteStep, SliceStep, PadStep, ConcatStep, ExpandStep))
-        return moves and all(self.is_masked(source) for source in step.reads)
+        pending, seen = [index], {index}
+        while pending:
+            at = pending.pop()
+            if self._stands(at):
+                continue
+            step = self.steps[at]
+            if not isinstance(step, _MOVES):
+                return False
+            pending += set(step.reads) - seen
+            seen.update(step.reads)
+        return True
 
     def add(self, inputs: list[int], coefficients: list[int], shape: Shape, name: str) -> int:
         """The sum of values of one kind, each times an integer."""
@@ -104,15 +112,31 @@ class Emitter:
         step = AddStep(inputs=tuple(inputs), coefficients=tuple(coefficients), shape=shape)
         return self.put(step, name)
 
+    def _stands(self, index: int) -> bool:
+        """Whether the value is there at scale 2^16."""
+        if self.kind(index) == "masked" or isinstance(self.steps[index], LiftStep):
+            return True
+        return TruncateStep(source=index, shape=self.shape(index)) in self._made
+
+    def _redone(self, index: int) -> set[int]:
+        """The moves that are done again on rounded values, and what they begin with."""
+        found, pending = {index}, [index]
+        while pending:
+            at = pending.pop()
+            if self._moves(at):
+                pending += set(self.steps[at].reads) - found
+                found.update(self.steps[at].reads)
+        return found
+
     def _moves(self, index: int) -> bool:
         """Whether rounding is to be done before this step and not after it."""
         step = self.steps[index]
-        if TruncateStep(source=index, shape=self.shape(index)) in self._made:
+        if self._stands(index):
             return False
         if isinstance(step, (PermuteStep, PadStep, ExpandStep)):
             return True
         if isinstance(step, ConcatStep):
-            return any(self.is_masked(source) for source in step.reads)
+            return any(self.is_masked(source) for source in set(step.reads))
         return isinstance(step, SliceStep) and self.is_masked(step.source)
 
     def _append(self, step: Step, name: str) -> int:

@@ -68,6 +68,9 @@ def _without_final(graph: Graph) -> tuple[Graph, nodes.FinalActivation | None, i
     return Graph((*kept, output), shapes), last.kind, axis
 
 
+_MOVES = (nodes.Transpose, nodes.Slice, nodes.Pad, nodes.Expand, nodes.Sum, nodes.SumPool)
+
+
 class _Walk:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -75,6 +78,7 @@ class _Walk:
         self.found: dict[str, Expr] = {}
         self._reads = graph.readers
         self._rounded = {name for node in graph.nodes if _rounds(node) for name in node.inputs}
+        self._folded = {name for node in graph.nodes if _folds(node) for name in node.inputs}
 
     def visit(self, node: Node) -> None:
         """The expression of a node, as a value where several nodes read it."""
@@ -105,17 +109,7 @@ class _Walk:
             return affine.scale(values, node, x)
         if isinstance(node, (nodes.Conv, nodes.Dense)):
             return affine.weighted(values, node, x)
-        if isinstance(
-            node,
-            (
-                nodes.Transpose,
-                nodes.Slice,
-                nodes.Pad,
-                nodes.Expand,
-                nodes.Sum,
-                nodes.SumPool,
-            ),
-        ):
+        if isinstance(node, _MOVES):
             return moving.move(values, node, x)
         if isinstance(node, nodes.Relu):
             return comparing.relu(values, node, x)
@@ -130,17 +124,24 @@ class _Walk:
     def _pinned(self, node: Node, expr: Expr) -> Expr:
         """The value that several nodes read.
 
-        One that is made of values and factors alone stays an expression: what reads it may fold
-        the factors. If a reader needs scale 2^16, it is rounded down at once, so that a ReLU that
-        reads it as well has less to do.
+        Masked values times factors stay an expression, if a reader may fold the factors. If a
+        reader needs scale 2^16, the value is rounded down at once, so that a ReLU that reads it as
+        well has less to do.
         """
         light = all(t.map is None or isinstance(t.map, ScaleMap) for t in expr.terms)
         masked = all(self.values.emitter.kind(t.source) == "masked" for t in expr.terms)
-        if expr.itself is None and (not light or not masked):
+        if light and masked and node.name in self._folded:
+            return expr
+        if expr.itself is None and not self.values.is_masked(expr):
             expr = value(self.values.additive(expr, node.name), expr.shape)
-        if node.name in self._rounded and not (light and masked):
+        if node.name in self._rounded:
             self.values.masked(expr, node.name)
         return expr
+
+
+def _folds(node: Node) -> bool:
+    """Whether a node may fold factors of what it reads, or pass them on."""
+    return isinstance(node, (*_MOVES, nodes.Reshape, nodes.Concat)) or _rounds(node)
 
 
 def _rounds(node: Node) -> bool:

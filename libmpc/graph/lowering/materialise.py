@@ -106,7 +106,7 @@ class Materialiser:
 
     def _linear(self, term: Term, linear: LinearMap, bias: Constant | None) -> int:
         source = term.source
-        sign = float(term.coefficient)
+        sign = term.coefficient
         name = " + ".join(linear.names)
         for pooling, window in () if isinstance(linear, ScaleMap) else linear.sums:
             images = self.emitter.steps[source].size // window.input_size
@@ -116,7 +116,7 @@ class Materialiser:
             inputs, outputs = linear.weights.shape
             dense = DenseStep(source=source, rows=linear.rows, inputs=inputs, outputs=outputs)
             values = _last(bias, outputs)
-            return self.emitter.linear(dense, name, linear.weights * sign, values)
+            return self.emitter.linear(dense, name, _times(linear.weights, sign), values)
         if isinstance(linear, ConvMap):
             conv = ConvStep(
                 source=source,
@@ -125,12 +125,12 @@ class Materialiser:
                 groups=linear.groups,
                 images=linear.images,
             )
-            weights = linear.kernel.reshape(conv.weight_shape) * sign
-            return self.emitter.linear(conv, name, weights, _last(bias, conv.filters))
+            weights = linear.kernel.reshape(conv.weight_shape)
+            return self.emitter.linear(conv, name, _times(weights, sign), _last(bias, conv.filters))
         dims = linear.factor.shape
         if bias is not None:
             dims = np.broadcast_shapes(dims, bias.values.shape)
-        factors = np.broadcast_to(linear.factor, dims) * sign
+        factors = np.broadcast_to(linear.factor, dims) * float(sign)
         values = np.zeros(dims) if bias is None else np.broadcast_to(bias.values, dims).copy()
         scale = ScaleStep(source=source, shape=linear.shape, factor_shape=dims)
         return self.emitter.linear(scale, name, factors, values)
@@ -144,6 +144,10 @@ def _room(linear: LinearMap, bias: Constant) -> Constant | None:
         return None if seen.along_last() is None else seen
     dims = np.broadcast_shapes(seen.values.shape, linear.factor.shape)
     return seen if dims in (seen.values.shape, linear.factor.shape) else None
+
+
+def _times(weights: Floats, factor: int) -> Floats:
+    return weights if factor == 1 else weights * float(factor)
 
 
 def _last(bias: Constant | None, count: int) -> Floats:

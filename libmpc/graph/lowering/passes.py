@@ -10,20 +10,29 @@ import numpy as np
 from libmpc.graph import nodes
 from libmpc.graph.lowering.constant import Constant
 from libmpc.graph.lowering.transposes import without_transposes
+from libmpc.graph.lowering.upsampling import without_stuffing
 from libmpc.graph.nodes import Floats, Graph, Node
+
+_WEIGHTED = (nodes.Conv, nodes.Dense, nodes.Scale)
+_SHAPING = (nodes.Slice, nodes.Reshape, nodes.Transpose)
 
 
 def prepared(graph: Graph) -> Graph:
     """The same network in a form that folds better.
 
-    1. Transposes cancel (``transposes``).
-    2. A max pooling that only a ReLU reads changes places with it: the ReLU rounds, which pooling
+    1. Transposed convolutions lose the zeros between the pixels (``upsampling``).
+    2. Factors and offsets go before a slice of a layer with weights, if all three alone read
+       each other, and they are the same along the axes that are cut.
+    3. Transposes cancel (``transposes``).
+    4. A max pooling that only a ReLU reads changes places with it: the ReLU rounds, which pooling
        then need not. The result is the same to the bit.
-    3. Factors and offsets that alone read a concatenation go to its parts, if one of these alone
+    5. Zeros around images that only a convolution reads become its padding.
+    6. Factors and offsets that alone read a concatenation go to its parts, if one of these alone
        is read there and has weights, with which they fold.
     """
-    graph = without_transposes(graph)
+    graph = without_transposes(_until_done(_scale_before_slice, without_stuffing(graph)))
     graph = _until_done(_relu_before_pooling, graph)
+    graph = _padding_in_convolutions(graph)
     return _until_done(_scale_before_concat, graph)
 
 
@@ -53,6 +62,55 @@ def _relu_before_pooling(graph: Graph) -> Graph | None:
     return Graph(tuple(changed.get(node.name, node) for node in graph.nodes), shapes)
 
 
+def _scale_before_slice(graph: Graph) -> Graph | None:
+    readers = graph.readers
+    by_name = {node.name: node for node in graph.nodes}
+    changed: dict[str, Node] = {}
+    shapes = dict(graph.shapes)
+    for node in graph.nodes:
+        cut = by_name[node.inputs[0]] if isinstance(node, nodes.Scale) else None
+        if not isinstance(node, nodes.Scale) or not isinstance(cut, nodes.Slice):
+            continue
+        whole = shapes[cut.inputs[0]]
+        places = zip(whole, cut.sizes, cut.strides, strict=True)
+        axes = [a for a, (dim, size, step) in enumerate(places) if size != dim or step != 1]
+        constants = [Constant.of(c, cut.sizes) for c in (node.factor, node.offset)]
+        if any(constant.varies(*axes) for constant in constants) or cut.name in changed:
+            continue
+        origin: Node = cut
+        while isinstance(origin, _SHAPING) and readers[origin.name] == 1:
+            origin = by_name[origin.inputs[0]]
+        if isinstance(origin, _WEIGHTED) and readers[origin.name] == 1:
+            changed[cut.name] = dataclasses.replace(node, name=cut.name, inputs=cut.inputs)
+            changed[node.name] = dataclasses.replace(cut, name=node.name, inputs=(cut.name,))
+            shapes[cut.name] = whole
+    if not changed:
+        return None
+    return Graph(tuple(changed.get(node.name, node) for node in graph.nodes), shapes)
+
+
+def _padding_in_convolutions(graph: Graph) -> Graph:
+    readers = graph.readers
+    made: dict[str, Node] = {}
+    gone: set[str] = set()
+    by_name = {node.name: node for node in graph.nodes}
+    for node in graph.nodes:
+        pad = by_name[node.inputs[0]] if isinstance(node, nodes.Conv) else None
+        if not isinstance(node, nodes.Conv) or not isinstance(pad, nodes.Pad):
+            continue
+        before, after = pad.before, pad.after
+        elsewhere = (*before[:-3], before[-1], *after[:-3], after[-1], *pad.between)
+        if readers[pad.name] > 1 or pad.value or any(elsewhere):
+            continue
+        around = (before[-3], after[-3], before[-2], after[-2])
+        top, bottom, left, right = (a + b for a, b in zip(node.padding, around, strict=True))
+        sides = (top, bottom, left, right)
+        made[node.name] = dataclasses.replace(node, inputs=pad.inputs, padding=sides)
+        gone.add(pad.name)
+    kept = tuple(made.get(node.name, node) for node in graph.nodes if node.name not in gone)
+    return Graph(kept, {node.name: graph.shapes[node.name] for node in kept})
+
+
 def _scale_before_concat(graph: Graph) -> Graph | None:
     readers = graph.readers
     by_name = {node.name: node for node in graph.nodes}
@@ -77,9 +135,6 @@ def _scale_before_concat(graph: Graph) -> Graph | None:
     kept = [node for node in graph.nodes if node.name not in gone]
     after = tuple(new for node in kept for new in made.get(node.name, [node]))
     return Graph(after, {node.name: shapes[node.name] for node in after})
-
-
-_WEIGHTED = (nodes.Conv, nodes.Dense, nodes.Scale)
 
 
 def _scaled_parts(

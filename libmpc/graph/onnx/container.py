@@ -12,7 +12,7 @@ from libmpc.errors import ModelError
 
 MAX_FILE_BYTES = (2 << 30) - 1  # protobuf's own limit
 MIN_OPSET, MAX_OPSET = 13, 28
-MAX_NODES = 1 << 15
+MAX_NODES = 1 << 14
 STANDARD_DOMAINS = ("", "ai.onnx")
 
 

@@ -10,6 +10,7 @@ from libmpc.errors import ModelError
 from libmpc.graph.builder import GraphBuilder
 from libmpc.graph.nodes import Graph, Shape
 from libmpc.graph.onnx.container import check_model
+from libmpc.graph.onnx.op import plain
 from libmpc.graph.onnx.tensors import dtype_of
 from libmpc.graph.onnx.values import Secret, Value
 from libmpc.graph.onnx.walk import Walk
@@ -29,7 +30,7 @@ def import_graph(model: ModelProto, folder: Path | None) -> Graph:
     entry = _only_input(model)
     shape, batch = _input_shape(entry)
     sample = shape[1:] if len(shape) > 1 else shape
-    builder = GraphBuilder(sample, _name(entry.name))
+    builder = GraphBuilder(sample, plain(entry.name) or "input")
     start = Secret(builder.reshape("batch", builder.input, shape), shape, _is_integer(entry))
     try:
         (value,) = Walk(model, builder, folder).run({entry.name: start})
@@ -108,7 +109,3 @@ def _tensor_type(entry: ValueInfoProto) -> TypeProto.Tensor:
     if not entry.type.HasField("tensor_type"):
         raise ModelError(f"the model's input {entry.name[:80]!a} is not a tensor")
     return entry.type.tensor_type
-
-
-def _name(name: str) -> str:
-    return name[:200].encode("ascii", "backslashreplace").decode() or "input"

@@ -66,7 +66,8 @@ class Layer:
         found = self.constant(value, what)
         if found.dtype.kind in "OSUc":
             raise self.refuse(f"{what} is not made of real numbers")
-        wide: Floats = found.astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            wide: Floats = found.astype(np.float64)
         if not np.isfinite(wide).all():
             raise self.refuse(f"{what} has values that are NaN or infinite")
         return wide

@@ -13,6 +13,13 @@ from libmpc.errors import ModelError
 from libmpc.graph.onnx.tensors import Array, to_array
 
 _LIMIT = 1 << 62
+_LONGEST_NAME = 200
+
+
+def plain(name: str | bytes) -> str:
+    """A stranger's name as it may stand in a message; protobuf gives bytes for invalid text."""
+    text = name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else name
+    return ascii(text[:_LONGEST_NAME])[1:-1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +79,7 @@ class Op:
 
     def text(self, name: str, default: str) -> str:
         found = self._get(name, AttributeProto.STRING)
-        return default if found is None else found.s.decode("ascii", "backslashreplace")[:80]
+        return default if found is None else plain(found.s)
 
     def integers(self, name: str) -> tuple[int, ...] | None:
         found = self._get(name, AttributeProto.INTS)

@@ -65,9 +65,17 @@ def slices(
         raise op.refuse("starts, ends, axes and steps do not fit each other")
     begin, sizes, strides = [0] * len(shape), list(shape), [1] * len(shape)
     for axis, start, end, step in zip(where, starts, ends, by, strict=True):
-        places = range(*slice(start, end, step).indices(shape[axis]))
-        begin[axis], sizes[axis], strides[axis] = places.start, len(places), step
+        begin[axis], sizes[axis] = _clamped(shape[axis], start, end, step)
+        strides[axis] = step
     return begin, sizes, strides
+
+
+def _clamped(size: int, start: int, end: int, step: int) -> tuple[int, int]:
+    """ONNX's start and number of places; Python's, but a start before the front is the front."""
+    first, last = (0, size) if step > 0 else (-1, size - 1)
+    start, end = (value + size if value < 0 else value for value in (start, end))
+    start, end = min(max(start, 0), max(last, 0)), min(max(end, first), last)
+    return start, len(range(start, end, step))
 
 
 def split_sizes(op: Op, size: int, wanted: Sequence[int] | None) -> list[int]:

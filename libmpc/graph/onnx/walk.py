@@ -10,9 +10,9 @@ from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProt
 from libmpc.errors import ModelError
 from libmpc.graph.builder import GraphBuilder
 from libmpc.graph.onnx.container import MAX_NODES, STANDARD_DOMAINS, check_model
-from libmpc.graph.onnx.folding import Folder
+from libmpc.graph.onnx.folding import FOLDED, Folder
 from libmpc.graph.onnx.layer import Layer
-from libmpc.graph.onnx.op import Op
+from libmpc.graph.onnx.op import Op, plain
 from libmpc.graph.onnx.operators import READERS, Reader, why_not
 from libmpc.graph.onnx.tensors import to_array
 from libmpc.graph.onnx.values import Secret, Tail, Value
@@ -112,10 +112,12 @@ class Walk:
         values.update((name, value) for name, value in zip(op.outputs, made, strict=False) if name)
 
     def _operator(self, op: Op, inputs: list[Value | None]) -> list[Value]:
+        reader = READERS.get(op.kind)
+        if reader is None and op.kind not in FOLDED:
+            raise op.refuse(why_not(op.kind))
         if all(not isinstance(value, Secret) for value in inputs):
             folded = self._constants.fold(op, [v for v in inputs if not isinstance(v, Secret)])
             return [*folded]
-        reader = READERS.get(op.kind)
         if reader is None:
             raise op.refuse(why_not(op.kind))
         for value in inputs:
@@ -129,8 +131,8 @@ class Walk:
         return reader.read(Layer(op, self._builder), inputs)
 
     def _op(self, node: NodeProto, opset: int, bound: Mapping[str, AttributeProto]) -> Op:
-        kind = node.op_type[:80].encode("ascii", "backslashreplace").decode()
-        name = node.name[:200].encode("ascii", "backslashreplace").decode() or kind
+        kind = plain(node.op_type)
+        name = plain(node.name) or kind
         if name in self._names:
             name = f"{name}#{self._count}"
         self._names.add(name)
@@ -178,13 +180,15 @@ def _opset(entries: Iterable[object]) -> int:
 
 
 def _in_order(
-    makers: Mapping[str, NodeProto], values: Mapping[str, Value], wanted: Iterable[str]
+    makers: Mapping[str, NodeProto], values: Mapping[str, Value], wanted: Sequence[str]
 ) -> list[NodeProto]:
     """The nodes that the wanted values need, each after those that it reads."""
     order: list[NodeProto] = []
     done: set[str] = set(values)
     open_: set[int] = set()
-    stack = [(name, False) for name in reversed(list(wanted))]
+    stack = [(name, False) for name in reversed(wanted)]
+    if "" in wanted:
+        raise ModelError("an output of the model, or of a function in it, has no name")
     while stack:
         name, entered = stack.pop()
         if entered:

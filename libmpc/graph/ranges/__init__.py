@@ -7,9 +7,9 @@ from libmpc.graph.ranges.analysis import (
     RangeWarning,
     analyse,
 )
-from libmpc.graph.ranges.calibration import Seen, observe, random_inputs
+from libmpc.graph.ranges.calibration import observe, random_inputs
 from libmpc.graph.ranges.proof import Proof, prove
-from libmpc.graph.ranges.span import SAFETY, Span, limits
+from libmpc.graph.ranges.span import SAFETY, Span, limits, margin
 
 __all__ = [
     "SAFETY",
@@ -18,10 +18,10 @@ __all__ = [
     "RangeProgress",
     "RangeReport",
     "RangeWarning",
-    "Seen",
     "Span",
     "analyse",
     "limits",
+    "margin",
     "observe",
     "prove",
     "random_inputs",

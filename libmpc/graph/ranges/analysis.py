@@ -16,7 +16,7 @@ from libmpc.graph.encoding import EncodedWeights
 from libmpc.graph.plan import Plan
 from libmpc.graph.ranges.calibration import observe, random_inputs
 from libmpc.graph.ranges.proof import Proof, prove
-from libmpc.graph.ranges.span import SAFETY, Span, limits
+from libmpc.graph.ranges.span import SAFETY, Span, limits, margin
 
 TIME_LIMIT = 60.0  # seconds for a proof
 
@@ -97,13 +97,13 @@ def analyse(
         raise _unproven(plan, names, proof, time_limit)
     samples = random_inputs(plan, input_range) if calibration is None else calibration
     seen = observe(plan, weights, samples, tell("calibrating"))
-    index, worst = min(seen.items(), key=lambda item: item[1].margin)
-    if worst.margin < SAFETY:
-        first = next(i for i, one in seen.items() if one.margin < SAFETY)
-        raise _too_large(plan, names, first, seen[first].span, calibration is not None)
-    report = RangeReport(
-        "calibrated", worst.margin, len(samples), {i: one.span for i, one in seen.items()}
-    )
+    bounds = limits(plan)
+    margins = {index: margin(span, bounds[index]) for index, span in seen.items()}
+    close = next((index for index, factor in margins.items() if factor < SAFETY), None)
+    if close is not None:
+        raise _too_large(plan, names, close, seen[close], calibration is not None)
+    index = min(margins, key=margins.__getitem__)
+    report = RangeReport("calibrated", margins[index], len(samples), seen)
     warnings.warn(
         f"the range of layer {names[proof.failed]!r} is not proven, only calibrated: on "
         f"{len(samples)} {'given' if calibration is not None else 'random'} samples the model's "

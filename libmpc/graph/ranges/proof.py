@@ -13,15 +13,17 @@ from numpy.typing import NDArray
 from libmpc.graph.encoding import EncodedWeights
 from libmpc.graph.nodes import Floats
 from libmpc.graph.plan import InputStep, Plan, ProductStep, RectifyStep, ReluStep
-from libmpc.graph.ranges.calibration import at_rest
+from libmpc.graph.ranges.adjoint import Linear
 from libmpc.graph.ranges.constants import Constants
 from libmpc.graph.ranges.intervals import Box, bound_pattern, bound_step, input_box
 from libmpc.graph.ranges.lines import Curved
 from libmpc.graph.ranges.patterns import Curve, Pattern, patterns
-from libmpc.graph.ranges.span import SAFETY, Span, limits, margin
+from libmpc.graph.ranges.span import Span, limits, margin
 from libmpc.graph.ranges.substitution import OutOfTimeError, Substitution
 
 _KEPT = 1 << 25  # values of all steps together, at most, for linear relaxation to be tried
+
+_CHEAP = 1 << 30  # multiplications for relaxing a step that may do without
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,6 @@ class _Prover:
     ) -> None:
         self._plan = plan
         self._limits = limits(plan)
-        self._rest = at_rest(plan)
         self._progress = progress
         self._relaxes = sum(step.size for step in plan.steps) <= _KEPT
         self._constants = Constants(weights, keep=self._relaxes)
@@ -86,7 +87,7 @@ class _Prover:
         self._boxes: list[Box] = []
         self._tight: dict[int, tuple[Floats, Floats]] = {}
         self._relaxed_fully: set[int] = set()
-        self._closer = time_limit / 20
+        self._closer = time_limit / 60
         self._patterns = patterns(plan, self._constants)
         self._relaxed = Substitution(
             plan, self._constants, self._patterns, self._boxes, time.monotonic() + time_limit
@@ -104,8 +105,7 @@ class _Prover:
                 spans[index] = self._span(index)
                 if why:
                     return Proof(spans, 0.0, index, why)
-                box = self._boxes[index]
-                least = min(least, margin(box.low, box.high, limit, self._rest.get(index, 0.0)))
+                least = min(least, margin(spans[index], limit))
             if not self._relaxes:
                 for source in self._unread[index]:
                     self._boxes[source] = self._input  # nobody reads it any more
@@ -133,11 +133,8 @@ class _Prover:
 
     def _settle(self, index: int, limit: Span) -> str:
         """Show that a step stays within its limits; what was in the way, or nothing."""
-        safe = Span(limit.low / SAFETY, limit.high / SAFETY, limit.bits)
-        if self._span(index).inside(safe):
-            return ""
         if self._relaxes:
-            self._look_closer(index, safe)
+            self._look_closer(index)
         if self._span(index).inside(limit):
             return ""
         if not self._relaxes:
@@ -156,19 +153,29 @@ class _Prover:
         except OutOfTimeError:
             return "time"
 
-    def _look_closer(self, index: int, safe: Span) -> None:
-        """Better bounds where it costs little: of all linear steps in a row taken together.
+    def _look_closer(self, index: int) -> None:
+        """Better bounds where they cost little: the next steps' bounds grow out of these.
 
-        Several sums of the same values depend on each other, which intervals cannot see.
+        Small models by relaxation at once. In others at least linear steps in a row are taken
+        together: sums of the same values depend on each other, which intervals cannot see.
         """
-        box = self._boxes[index]
-        near = (box.low < safe.low) | (box.high > safe.high)
-        goal = safe.low, safe.high
+        steps = self._plan.steps[: index + 1]
+        work = 2 * steps[-1].size * sum(getattr(step, "macs", step.size) for step in steps)
+        depends = any(
+            isinstance(steps[source], Linear) and source not in self._patterns
+            for source in steps[-1].reads
+        )
+        small = work <= _CHEAP
+        if not small and not depends:
+            return
+        every = np.ones(steps[-1].size, np.bool_)
         with contextlib.suppress(OutOfTimeError):
             self._tight[index] = self._relaxed.bounds(
-                index, near, goal, shallow=True, seconds=self._closer
+                index, every, shallow=not small, seconds=self._closer
             )
             self._advance(index)
+            if small:
+                self._relaxed_fully.add(index)
 
     def _tighten(self, index: int) -> None:
         low, high = self._relaxed.bounds(index, self._uncertain(index))

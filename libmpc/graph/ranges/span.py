@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-import numpy as np
-
-from libmpc.graph.nodes import Floats
 from libmpc.graph.plan import (
     OutputStep,
     Plan,
@@ -71,16 +69,8 @@ def limits(plan: Plan) -> dict[int, Span]:
     return dict(sorted(found.items()))
 
 
-def margin(low: Floats, high: Floats, limit: Span, rest: Floats | float) -> float:
-    """By what factor values could grow and still stay within their limits; at least.
-
-    Args:
-        low: of every value the least, (values,).
-        high: likewise the largest.
-        limit: where they must stay.
-        rest: what every value has in it that does not grow: public padding (see ``at_rest``).
-    """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ups = np.where(high > rest, (limit.high - rest) / (high - rest), np.inf)
-        downs = np.where(low < rest, (rest - limit.low) / (rest - low), np.inf)
-    return float(min(ups.min(), downs.min()))
+def margin(span: Span, limit: Span) -> float:
+    """By what factor values could grow and still stay within their limits."""
+    up = limit.high / span.high if span.high > 0 else math.inf
+    down = limit.low / span.low if span.low < 0 else math.inf
+    return min(up, down)

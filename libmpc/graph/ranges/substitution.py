@@ -82,7 +82,7 @@ class Substitution:
         Args:
             wanted: (values,): which.
             goal: do not look for more where a value is shown to lie between these, and stop as
-                soon as one cannot be (unless ``shallow``).
+                soon as one cannot be.
             shallow: go back to the nearest value that everything hangs on, no further.
             seconds: the longest that it may take, deadline apart.
 
@@ -99,8 +99,7 @@ class Substitution:
             if now > end or (done > 1 and begin + (now - begin) / done * len(chunks) > end):
                 raise OutOfTimeError
             low[chunk], high[chunk] = self._chunk(index, chunk, goal, shallow)
-            shown = goal is None or (low[chunk].min() >= goal[0] and high[chunk].max() <= goal[1])
-            if not shown and not shallow:
+            if goal and not (low[chunk].min() >= goal[0] and high[chunk].max() <= goal[1]):
                 break
         return low, high
 

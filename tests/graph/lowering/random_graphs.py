@@ -59,6 +59,7 @@ class Sketcher:
         kinds += ["dense", "sign", "negate"]
         if len(shape) >= 3:
             kinds += ["conv", "conv", "conv", "sum_pool", "max_pool", "depthwise", "norm", "nchw"]
+            kinds.append("upsample")
         kind = self.draw(st.sampled_from(kinds))
         getattr(self, f"_{kind}")(x, shape)
 
@@ -112,6 +113,19 @@ class Sketcher:
         bias = self.constants(filters)
         made = self.builder.conv("conv", x, kernel, bias, groups=groups, **window)  # type: ignore[arg-type]
         self.put(made, self.deep(x))
+
+    def _upsample(self, x: str, shape: Shape) -> None:
+        """A transposed convolution."""
+        gaps = [(0,) * (len(shape) - 3) + (self.number(0, 2), self.number(0, 2), 0)] * 3
+        before, after, between = (
+            tuple(self.number(0, 2) if gap else 0 for gap in gaps[0]) for _ in range(3)
+        )
+        stuffed = self.builder.pad("upsample", x, before, after, between)
+        inside = self.builder.shapes[stuffed][-3:-1]
+        size = tuple(self.number(1, min(4, dim)) for dim in inside)
+        kernel = self.constants(*size, shape[-1], 2)
+        made = self.builder.conv("upsample", stuffed, kernel, self.constants(2))
+        self.put(self.builder.scale("upsample", made, self.constants(2)), self.deep(x) + 2)
 
     def _depthwise(self, x: str, shape: Shape) -> None:
         window = self._window(shape)

@@ -282,13 +282,53 @@ def test_padding_with_a_number() -> None:
     assert pad.value == 5 << 15
 
 
-def test_transposed_convolution() -> None:
-    net = Net(4, 4, 2)
-    x = net.b.pad("up", net.conv("c", net.x, 2), (2, 2, 0), (2, 2, 0), (1, 1, 0))
-    made = net.lowered(net.conv("c2", x, 3))
-    # What is padded is rounded before, while it is small.
+def test_what_is_padded_is_rounded_before() -> None:
+    net = Net(40, 40, 8)
+    x = net.b.pad("up", net.conv("c", net.x, 8), (2, 2, 1), (2, 2, 0))
+    made = net.lowered(net.conv("c2", x, 32))
     assert ops(made) == "input conv truncate pad conv output"
-    assert made.plan.steps[2].size == 32
+    assert made.plan.steps[2].size == 40 * 40 * 8
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("dilation", [(1, 1), (2, 1)])
+@pytest.mark.parametrize(
+    ("kernel", "between", "before", "after"),
+    [
+        ((3, 3), (1, 1), (2, 2), (2, 2)),
+        ((4, 4), (1, 1), (2, 2), (2, 2)),
+        ((2, 2), (1, 1), (1, 1), (1, 1)),
+        ((5, 2), (2, 0), (3, 0), (1, 2)),
+        ((2, 5), (0, 3), (1, 4), (2, 0)),
+        ((3, 1), (2, 2), (0, 0), (4, 5)),
+    ],
+)
+def test_transposed_convolutions(
+    kernel: tuple[int, int],
+    between: tuple[int, int],
+    before: tuple[int, int],
+    after: tuple[int, int],
+    dilation: tuple[int, int],
+    groups: int,
+) -> None:
+    net = Net(5, 4, 4)
+    stuffed = net.b.pad("up", net.x, (*before, 0), (*after, 0), (*between, 0))
+    weights, bias = net.numbers(*kernel, 4 // groups, 6), net.numbers(6)
+    x = net.b.conv("c", stuffed, weights, bias, (1, 1), dilation, (1, 0, 0, 1), groups)
+    x = net.b.relu("r", net.norm("n", x))
+    made = net.lowered(x)
+    talking = [step for step in made.plan.steps if step.op in ROUNDS]
+    assert [step.op for step in talking] == ["relu"]
+
+
+def test_zeros_between_pixels_are_not_multiplied() -> None:
+    net = Net(7, 7, 4)
+    stuffed = net.b.pad("up", net.x, (2, 2, 0), (2, 2, 0), (1, 1, 0))
+    x = net.b.conv("c", stuffed, net.numbers(4, 4, 4, 6))
+    made = net.lowered(net.b.relu("r", net.norm("n", x)))
+    # 14 x 14 results (and some at the border), each with 2 x 2 taps of its own
+    assert cost(made) == (5, 16 * 16 * 4 * 4 * 6, 14 * 14 * 6)
+    assert ops(made) == "input conv permute slice relu lift output"
 
 
 def test_images_before_the_channels() -> None:
@@ -296,3 +336,43 @@ def test_images_before_the_channels() -> None:
     made = net.lowered(net.norm("n", net.conv("c", net.x, 4)))
     [conv] = made.plan.linear_steps.values()
     assert isinstance(conv, ConvStep) and conv.images == 3
+
+
+def test_zero_padding_belongs_to_the_convolution() -> None:
+    net = Net(7, 6, 2)
+    padded = net.b.pad("pad", net.x, (0, 1, 0), (1, 2, 0))
+    made = net.lowered(net.conv("c", padded, 3, 1))
+    [conv] = made.plan.linear_steps.values()
+    assert isinstance(conv, ConvStep)
+    assert (ops(made), conv.window.padding) == ("input conv output", (0, 1, 1, 2))
+    shared = net.b.relu("r", padded)  # read twice: a step
+    made = net.lowered(net.b.sum_of("s", [net.conv("c2", padded, 2, 1), shared]))
+    assert "pad" in ops(made)
+
+
+def test_factors_that_nobody_folds_are_computed_once() -> None:
+    net = Net(4, 4, 2)
+    x = net.norm("n", net.b.relu("r", net.x))
+    made = net.lowered(activations.clip(net.b, "clip", x, 0.0, 1.0))
+    assert ops(made).count("scale") == 1
+
+
+def test_factors_stay_behind_a_slice_that_turns_them_round() -> None:
+    for strides, expected in ((-1, 2), (1, 1)):
+        net = Net(6)
+        x = net.b.dense("d", net.x, net.numbers(6, 5))
+        x = net.b.slice("s", x, (4 if strides < 0 else 0,), (5,), (strides,))
+        made = net.lowered(net.norm("n", x))
+        assert len(made.plan.linear_steps) == expected
+
+
+def test_values_that_are_moved_very_often() -> None:
+    net = Net(8)
+    x = net.b.dense("d", net.x, net.numbers(8, 4))
+    for index in range(1200):
+        x = net.b.slice(f"turn{index}", x, (3,), (4,), (-1,))
+    for index in range(16):
+        x = net.b.concat(f"twice{index}", [x, x], 0)
+    made = lower(net.b.graph(net.b.multiply("m", x, x)))
+    # Rounded once, and then moved.
+    assert [s.size for s in made.plan.steps if s.op == "truncate"] == [4 << 16]

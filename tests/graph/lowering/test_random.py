@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 
 from libmpc import fixedpoint
@@ -18,16 +19,28 @@ from tests.graph.lowering.random_graphs import graphs, inputs
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=120, deadline=None, suppress_health_check=SLOW)
 @given(graphs())
 def test_plans_are_the_networks(graph: Graph) -> None:
+    check(graph)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@settings(max_examples=2500, deadline=None, suppress_health_check=SLOW)
+@given(graphs())
+def test_many_plans_are_the_networks(graph: Graph) -> None:
+    check(graph)
+
+
+def check(graph: Graph) -> None:
     lowered = lower(graph)
     x = inputs(graph, 2)
     got = np.array([run_plan(lowered, one) for one in x])
     assert np.array_equal(got, run_float(graph, x))
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=60, deadline=None, suppress_health_check=SLOW)
 @given(graphs(bits=30))
 def test_fixed_point_is_near(graph: Graph) -> None:
     lowered = lower(graph)

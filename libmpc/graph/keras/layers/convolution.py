@@ -30,7 +30,8 @@ def _depthwise(rank: int, call: Call) -> str:
     image = to_image(call, rank)
     channels, each = call.b.shapes[image][2], call.layer.integer("depth_multiplier", 1)
     strides, dilation, around = _geometry(call, rank, call.b.shapes[image])
-    kernel, bias = _weights(call, rank, (channels, each), channels * each)
+    name = "kernel" if call.keras >= 3 else "depthwise_kernel"
+    kernel, bias = _weights(call, rank, (channels, each), channels * each, name)
     kernel = kernel.reshape(*kernel.shape[:2], 1, channels * each)
     made = call.b.conv(call.name, image, kernel, bias, strides, dilation, around, channels)
     return _end(call, made, rank)
@@ -107,13 +108,15 @@ def _kernel_size(call: Call, rank: int) -> Pair:
     return pair(call, "kernel_size", rank)
 
 
-def _weights(call: Call, rank: int, channels: Pair, outputs: int) -> tuple[Floats, Floats | None]:
+def _weights(
+    call: Call, rank: int, channels: Pair, outputs: int, name: str = "kernel"
+) -> tuple[Floats, Floats | None]:
     """The kernel, (height, width, *channels), and the bias, if there is one."""
     call.layer.require("quantization_config", None)
     size = _kernel_size(call, rank)
-    shapes: dict[str, Shape] = {"kernel": (*size[2 - rank :], *channels)}
+    shapes: dict[str, Shape] = {name: (*size[2 - rank :], *channels)}
     found = call.weights(shapes | _bias_shape(call, outputs))
-    return found["kernel"].reshape(*size, *channels), found.get("bias")
+    return found[name].reshape(*size, *channels), found.get("bias")
 
 
 def _bias_shape(call: Call, outputs: int) -> dict[str, Shape]:

@@ -10,6 +10,7 @@ from libmpc.graph.onnx.operators import (
     padding,
     pooling,
     reduce,
+    resize,
     tails,
 )
 from libmpc.graph.onnx.operators.registry import Reader
@@ -24,6 +25,7 @@ READERS: dict[str, Reader] = {
     **padding.READERS,
     **pooling.READERS,
     **reduce.READERS,
+    **resize.READERS,
     **tails.READERS,
 }
 

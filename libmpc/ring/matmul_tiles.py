@@ -1,0 +1,187 @@
+"""The matrix product modulo 2^48, with a packed second matrix (``matmul_pack``).
+
+With x = x_l + 2^32·x_h and w = w_l + 2^32·w_h, where x_l and w_l are below 2^32,
+
+    x·w = x_l·w_l + 2^32·(x_l·w_h + x_h·w_l)  modulo 2^48,
+
+and of the bracket 16 bits count, so that its factors may be reduced modulo 2^16. A product is then
+one multiplication of 32 by 32 bits and two of 16 bits. Processors do four and sixteen of those at a
+time (``vpmuludq`` and ``vpmullw`` of AVX2; ``umlal`` and ``mla`` of arm64), but have no quick
+multiplication of 64-bit numbers. The two sums, Σ x_l·w_l modulo 2^64 and that of the brackets
+modulo 2^16, are put together at the end.
+
+What makes it quick is a block of the result, two rows by sixteen columns, whose sums stay in
+registers: numba makes no such loop of Python's, so the innermost one is written in LLVM's language,
+for vectors of any machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from libmpc.ring.jit import IN64_2D, IN64_3D, INT, OUT64_2D, kernel, llvm, written
+from libmpc.ring.matmul_pack import LANES, LOW16, LOW32, ZERO, parts
+
+DEPTH = 192
+"""Rows of a tile between two additions to the result: 24 kB, for the first cache."""
+ROWS = 128
+"""Rows of x that meet a tile while it is there: 192 kB of x, for the second cache."""
+
+_TYPES = (IN64_2D, INT, INT, INT, IN64_3D, INT, OUT64_2D, INT, INT)
+"""Of the arguments of ``_tile1`` and ``_tile2``: see ``_plain``."""
+
+
+def _plain(rows: int) -> Callable[..., None]:
+    """What ``_write`` writes, in numpy."""
+
+    def tile(
+        x: Any, row: int, k: int, depth: int, tiles: Any, t: int, out: Any, r: int, c: int
+    ) -> None:
+        """out[r + i, c + j] += Σ x[row + i, k + l]·w[k + l, 16t + j], for l below ``depth`` ≥ 1."""
+        low32, high, low16 = parts(tiles[t, k : k + depth])
+        a = x[row : row + rows, k : k + depth]
+        bracket = (a & LOW16) @ high + ((a >> np.uint64(32)) & LOW16) @ low16
+        out[r : r + rows, c : c + LANES] += (a & LOW32) @ low32 + (bracket << np.uint64(32))
+
+    return tile
+
+
+_WORD, _HALF, _LANE = llvm.IntType(64), llvm.IntType(16), llvm.IntType(32)
+_WORDS, _HALVES = llvm.VectorType(_WORD, 4), llvm.VectorType(_HALF, LANES)
+
+
+def _write(rows: int) -> Callable[..., None]:
+    """A writer of the loop over ``depth`` for ``rows`` rows of x.
+
+    Four registers of Σ x_l·w_l and one of brackets per row. SSA form: ``sums`` and ``brackets``
+    are the values at the loop's top, which come from before it (zero) or from its end.
+    """
+
+    def write(
+        b: Any, x: Any, row: Any, k: Any, depth: Any, tiles: Any, t: Any, out: Any, r: Any, c: Any
+    ) -> None:
+        def load(array: Any, place: Any, kind: Any, align: int) -> Any:
+            return b.load(_address(b, array, place, kind), align=align)
+
+        x_at = [b.add(b.mul(b.add(row, _word(i)), x.shape[1]), k) for i in range(rows)]
+        w_at = b.add(b.mul(t, tiles.shape[1]), k)
+        before = b.block
+        loop, after = b.append_basic_block("tile.loop"), b.append_basic_block("tile.end")
+        b.branch(loop)
+        b.position_at_end(loop)
+        at = b.phi(_WORD)
+        sums = [[b.phi(_WORDS) for _ in range(4)] for _ in range(rows)]
+        brackets = [b.phi(_HALVES) for _ in range(rows)]
+
+        # In an order in which few values wait in registers: there are sixteen, and ten have sums.
+        line = b.mul(b.add(w_at, at), _word(LANES))
+        of_x = [_repeat(b, load(x, b.add(place, at), _WORD, 1), _WORDS) for place in x_at]
+        x_low = [b.and_(value, _words(2**32 - 1)) for value in of_x]
+        new_sums: list[list[Any]] = [[] for _ in range(rows)]
+        for q in range(2):
+            pairs = load(tiles, b.add(line, _word(4 * q)), _WORDS, 8)
+            for w_low in (b.and_(pairs, _words(2**32 - 1)), b.lshr(pairs, _words(32))):
+                for i in range(rows):
+                    added = b.add(sums[i][len(new_sums[i])], b.mul(x_low[i], w_low))
+                    new_sums[i].append(added)
+        new_brackets = list(brackets)
+        for q in range(2):  # x_l·w_h for even columns and x_h·w_l for odd ones, then the others
+            w_16 = load(tiles, b.add(line, _word(8 + 4 * q)), _HALVES, 8)
+            for i in range(rows):
+                swapped = [4 * (j // 4) + 2 * ((j + q) % 2) for j in range(LANES)]
+                x_16 = _choose(b, b.bitcast(of_x[i], _HALVES), swapped)
+                new_brackets[i] = b.add(new_brackets[i], b.mul(x_16, w_16))
+
+        following = b.add(at, _word(1))
+        _link(at, (before, _word(0)), (loop, following))
+        for i in range(rows):
+            for old, new in zip(sums[i], new_sums[i], strict=True):
+                _link(old, (before, _words(0)), (loop, new))
+            zeros = llvm.Constant(_HALVES, [0] * LANES)
+            _link(brackets[i], (before, zeros), (loop, new_brackets[i]))
+        b.cbranch(b.icmp_signed("<", following, depth), loop, after)
+        b.position_at_end(after)
+
+        for i in range(rows):
+            start = b.add(b.mul(b.add(r, _word(i)), out.shape[1]), c)
+            for q in range(4):
+                bracket = _choose(b, new_brackets[i], list(range(4 * q, 4 * q + 4)))
+                high = b.shl(b.zext(bracket, _WORDS), _words(32))
+                place = _address(b, out, b.add(start, _word(4 * q)), _WORDS)
+                total = b.add(b.load(place, align=8), b.add(new_sums[i][q], high))
+                b.store(total, place, align=8)
+
+    return write
+
+
+def _word(value: int) -> Any:
+    return llvm.Constant(_WORD, value)
+
+
+def _words(value: int) -> Any:
+    return llvm.Constant(_WORDS, [value] * 4)
+
+
+def _address(b: Any, array: Any, place: Any, kind: Any) -> Any:
+    """Of the vector, or number, of this kind that begins with a word of an array."""
+    return b.bitcast(b.gep(array.data, [place]), kind.as_pointer())
+
+
+def _choose(b: Any, vector: Any, lanes: list[int]) -> Any:
+    """The vector of some lanes of another one."""
+    numbers = llvm.Constant(llvm.VectorType(_LANE, len(lanes)), lanes)
+    return b.shuffle_vector(vector, vector, numbers)
+
+
+def _repeat(b: Any, value: Any, kind: Any) -> Any:
+    """The vector with this number in every lane."""
+    first = b.insert_element(llvm.Constant(kind, llvm.Undefined), value, llvm.Constant(_LANE, 0))
+    return _choose(b, first, [0] * kind.count)
+
+
+def _link(phi: Any, *edges: tuple[Any, Any]) -> None:
+    for block, value in edges:
+        phi.add_incoming(value, block)
+
+
+_tile1 = written(_plain(1), *_TYPES)(_write(1))
+_tile2 = written(_plain(2), *_TYPES)(_write(2))
+
+
+@kernel(IN64_2D, IN64_3D, OUT64_2D)
+def tiles_matmul_add(x: Any, tiles: Any, out: Any) -> None:
+    """out (n, m) += x (n, k) · w (k, m), modulo 2^48, with ``tiles`` (⌈m / 16⌉, k, 16) of w.
+
+    What lies above bit 47 of ``x`` does not matter; above bit 47 of ``out`` anything may lie.
+    """
+    n, depth = x.shape
+    m = out.shape[1]
+    edge = np.empty((2, LANES), np.uint64)
+    for k in range(0, depth, DEPTH):
+        some = min(DEPTH, depth - k)
+        for first in range(0, n, ROWS):
+            last = min(n, first + ROWS)
+            for t in range(tiles.shape[0]):
+                column = LANES * t
+                i = first
+                if column + LANES <= m:
+                    while i + 1 < last:
+                        _tile2(x, i, k, some, tiles, t, out, i, column)
+                        i += 2
+                    if i < last:
+                        _tile1(x, i, k, some, tiles, t, out, i, column)
+                    continue
+                while i < last:
+                    edge[:] = ZERO
+                    rows = min(2, last - i)
+                    if rows == 2:
+                        _tile2(x, i, k, some, tiles, t, edge, 0, 0)
+                    else:
+                        _tile1(x, i, k, some, tiles, t, edge, 0, 0)
+                    for r in range(rows):
+                        for c in range(column, m):
+                            out[i + r, c] += edge[r, c - column]
+                    i += rows
