@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import libmpc
-from docs import generate
+from docs import generate, operators
 from libmpc import data
 from libmpc.graph.keras.layers import LAYERS
 from libmpc.graph.keras.layers.noops import AUGMENTATION
@@ -56,6 +56,14 @@ def test_generated_parts_are_up_to_date() -> None:
         if path.suffix == ".json":
             continue  # spelled differently by each FastAPI: see test_openapi.py
         assert path.read_text() == wanted, f"{ids(path)}: run 'python docs/generate.py'"
+
+
+def test_the_table_of_operators_is_up_to_date() -> None:
+    page, wanted = text("docs/operators.md"), operators.operators()
+    versions = [re.findall(r"onnx (\d+\.\d+)\)", found) for found in (page, wanted)]
+    if versions[0] != versions[1]:
+        pytest.skip(f"onnx {versions[1]} has other tests than onnx {versions[0]}")
+    assert page == wanted, "run 'python docs/operators.py'"
 
 
 def test_every_generated_part_is_used() -> None:

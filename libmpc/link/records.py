@@ -92,7 +92,7 @@ def _pieces(buffers: tuple[Buffer, ...]) -> Iterator[memoryview]:
     """
     piece = bytearray(MAX_RECORD_BYTES)
     filled = 0
-    for buffer in buffers:
+    for buffer in filter(len, buffers):  # what is empty cannot be cast
         rest = memoryview(buffer).cast("B")
         while rest.nbytes:
             taken = rest[: MAX_RECORD_BYTES - filled]

@@ -123,7 +123,9 @@ class QueryDesk:
 
     def _follow(self, query: Query, entry: Entry, timeout: float) -> None:
         late = UnavailableError(
-            "the query's time is up; give it a longer timeout", status=503, retry_after=1
+            "the query's time is up; try again, or give it a longer timeout",
+            status=503,
+            retry_after=1,
         )
         timer = asyncio.get_running_loop().call_later(timeout, query.fail, late)
 

@@ -22,6 +22,7 @@ from libmpc.graph.plan import BiasStep, ConvStep, DenseStep, SumPoolStep, Weight
 from libmpc.protocol.cost import Cost
 from libmpc.ring import conv as conv_kernels
 from libmpc.ring import linear as kernels
+from libmpc.ring.matmul import Matrix, PackedMatrix, matmul_add, pack_matrix
 
 Ring = NDArray[np.uint64]
 _BLOCK_WORDS = 1 << 17  # of patches at a time, so that they stay in the cache
@@ -32,31 +33,43 @@ def cost(count: int) -> Cost:
     return Cost()
 
 
-def multiply_add(step: WeightedStep, x: Ring, weights: Ring, out: Ring) -> None:
-    """out += x·W for ``batch`` samples; the bilinear map that all three parties use.
+def pack_weights(step: WeightedStep, weights: Ring) -> Matrix:
+    """A step's weights, or masks of weights, in the form for ``multiply_add``: modulo 2^48.
+
+    Args:
+        weights: ``step.weight_shape``, contiguous; it may be part of the result.
+    """
+    if isinstance(step, DenseStep) or (isinstance(step, ConvStep) and step.groups == 1):
+        return pack_matrix(weights)
+    return weights
+
+
+def multiply_add(step: WeightedStep, x: Ring, weights: Matrix, out: Ring) -> None:
+    """out += x·W modulo 2^48 for ``batch`` samples; the bilinear map that all three parties use.
 
     Args:
         x: (batch · values of the source,), contiguous, any shape.
-        weights: ``step.weight_shape``.
+        weights: ``step.weight_shape``, from ``pack_weights`` where it is used more than once.
         out: (batch · values of the step,), contiguous, any shape; overwritten.
     """
     if isinstance(step, DenseStep):
         rows = out.reshape(-1, step.outputs)
-        kernels.matmul_add(x.reshape(-1, step.inputs), weights, rows)
+        matmul_add(x.reshape(-1, step.inputs), weights, rows)
     elif isinstance(step, ConvStep):
         _convolve_add(step, x, weights, out)
     else:
+        assert not isinstance(weights, PackedMatrix)
         values, result = x.reshape(-1, *step.shape), out.reshape(-1, *step.shape)
         for sample, into in zip(values, result, strict=True):
             into += sample * weights
 
 
-def prepare(step: WeightedStep, mask: Ring, masked_weights: Ring, bias_share: Ring) -> Ring:
+def prepare(step: WeightedStep, mask: Ring, masked_weights: Matrix, bias_share: Ring) -> Ring:
     """An evaluator's [b]_j − λ_xj·m_W, flat: all of [z]_j that does not depend on the input.
 
     Args:
         mask: λ_xj, (batch · values of the source,), any shape.
-        masked_weights: m_W, ``step.weight_shape``.
+        masked_weights: m_W, ``step.weight_shape``, or from ``pack_weights``.
         bias_share: [b]_j, ``step.bias_shape``.
     """
     prepared = np.empty((mask.size // step.read_sizes[0], *_biased_shape(step)), np.uint64)
@@ -65,7 +78,7 @@ def prepare(step: WeightedStep, mask: Ring, masked_weights: Ring, bias_share: Ri
     return prepared.reshape(-1)
 
 
-def deal(step: WeightedStep, mask: Ring, weight_mask: Ring) -> Ring:
+def deal(step: WeightedStep, mask: Ring, weight_mask: Matrix) -> Ring:
     """The dealer's λ_x·λ_W, flat, with λ_x = λ_x0 + λ_x1 and λ_W = λ_W0 + λ_W1."""
     product = np.zeros(mask.size // step.read_sizes[0] * step.size, np.uint64)
     multiply_add(step, mask, weight_mask, product)
@@ -100,10 +113,11 @@ def macs(step: WeightedStep, batch: int) -> int:
     return step.macs * batch
 
 
-def _convolve_add(step: ConvStep, x: Ring, weights: Ring, out: Ring) -> None:
+def _convolve_add(step: ConvStep, x: Ring, weights: Matrix, out: Ring) -> None:
     window = step.window
     images = _images(x, window)
     if step.groups == window.channels > 1:
+        assert not isinstance(weights, PackedMatrix)
         _depthwise_add(step, images, weights, out)
         return
     depth = weights.shape[0] * step.groups
@@ -151,10 +165,11 @@ def _blocks(
             yield images[index : index + 1], row, some, out[first : first + some * out_w]
 
 
-def _multiply_rows(step: ConvStep, patches: Ring, weights: Ring, out: Ring) -> None:
+def _multiply_rows(step: ConvStep, patches: Ring, weights: Matrix, out: Ring) -> None:
     if step.groups == 1:
-        kernels.matmul_add(patches, weights, out)
+        matmul_add(patches, weights, out)
     else:
+        assert not isinstance(weights, PackedMatrix)
         channels = step.window.channels
         conv_kernels.grouped_matmul_add(patches, weights, channels, step.groups, out)
 

@@ -21,9 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libmpc.errors import ModelError
-from libmpc.graph.plan import LinearStep, Plan
+from libmpc.graph.plan import BiasStep, LinearStep, Plan
 from libmpc.prg import SEED_BYTES, Stream, seed_stream
+from libmpc.protocol.linear import pack_weights
 from libmpc.protocol.purposes import Purpose
+from libmpc.ring.matmul import Matrix
 from libmpc.ring.packing import BYTES, pack, unpack
 
 Ring = NDArray[np.uint64]
@@ -50,7 +52,7 @@ class WeightShares:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LinearWeights:
-    """An evaluator's half of one linear step.
+    """An evaluator's half of one linear step, ready for products (``linear.pack_weights``).
 
     Attributes:
         masked: m_W, ``weight_shape``; empty where the step has no weights.
@@ -58,8 +60,8 @@ class LinearWeights:
         bias: [b]_j, ``bias_shape``.
     """
 
-    masked: Ring
-    factor: Ring
+    masked: Matrix
+    factor: Matrix
     bias: Ring
 
     def __repr__(self) -> str:
@@ -129,15 +131,17 @@ class EvaluatorWeights:
                 count = math.prod(step.bias_shape)
                 bias = unpack(view[bias_at : bias_at + BYTES * count], count)
                 bias_at += BYTES * count
-            steps[index] = LinearWeights(masked, factor, bias.reshape(step.bias_shape))
+            steps[index] = LinearWeights(
+                _ready(step, masked), _ready(step, factor), bias.reshape(step.bias_shape)
+            )
         return cls(party, steps)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class DealerWeights:
-    """What party 2 holds of a network: λ_W = λ_W0 + λ_W1 by linear step."""
+    """What party 2 holds of a network: λ_W = λ_W0 + λ_W1 by linear step, ready for products."""
 
-    masks: Mapping[int, Ring]
+    masks: Mapping[int, Matrix]
 
     def __repr__(self) -> str:
         return f"DealerWeights(steps={list(self.masks)})"
@@ -153,10 +157,11 @@ class DealerWeights:
             raise ModelError("the dealer's share of the weights is two seeds; push again")
         seeds = (bytes(payload[:SEED_BYTES]), bytes(payload[SEED_BYTES:]))
         stream0, stream1 = (seed_stream(seed, _LABEL) for seed in seeds)
-        masks = {
-            index: _weight_mask(index, step, stream0) + _weight_mask(index, step, stream1)
-            for index, step in plan.linear_steps.items()
-        }
+        masks: dict[int, Matrix] = {}
+        for index, step in plan.linear_steps.items():
+            mask = _weight_mask(index, step, stream0)
+            mask += _weight_mask(index, step, stream1)
+            masks[index] = _ready(step, mask)
         return cls(masks)
 
 
@@ -180,6 +185,10 @@ def _weights(step: LinearStep) -> int:
 def _weight_mask(index: int, step: LinearStep, stream: Stream) -> Ring:
     shape = _weight_shape(step)
     return stream.words(index, Purpose.WEIGHT_MASK, math.prod(shape)).reshape(shape)
+
+
+def _ready(step: LinearStep, weights: Ring) -> Matrix:
+    return weights if isinstance(step, BiasStep) else pack_weights(step, weights)
 
 
 def _bias0(index: int, step: LinearStep, stream0: Stream) -> Ring:

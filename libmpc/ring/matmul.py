@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from libmpc.ring.linear import matmul_add as plain_matmul_add
+from libmpc.ring import linear
 from libmpc.ring.matmul_pack import LANES, pack_tiles, parts
 from libmpc.ring.matmul_tiles import tiles_matmul_add
 
@@ -77,10 +77,11 @@ def matmul_add(x: Ring, w: Matrix, out: Ring) -> None:
 
     Above bit 47 of ``x`` and ``w`` anything may lie, and of ``out`` afterwards. Any number of
     threads may use one matrix.
+
+    Raises:
+        ValueError: the shapes do not fit a packed matrix; of others they are not looked at.
     """
     if isinstance(w, PackedMatrix):
-        if (*x.shape[:1], *w.shape) != (*out.shape[:1], *x.shape[1:], *out.shape[1:]):
-            raise ValueError(f"no product of {x.shape} and {w.shape} into {out.shape}")
         tiles_matmul_add(x, w.tiles, out)
     else:
-        plain_matmul_add(x, w, out)
+        linear.matmul_add(x, w, out)

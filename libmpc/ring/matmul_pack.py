@@ -5,11 +5,13 @@ as many as it has numbers, in the order in which registers take them:
 
     words 0 to 3    lower 32 bits of columns 0 to 3; above them those of columns 4 to 7
     words 4 to 7    the same of columns 8 to 11; above them of columns 12 to 15
-    words 8 to 11   bits 32 to 47 of columns 0 to 15, sixteen bits each
-    words 12 to 15  bits 0 to 15 of columns 0 to 15, sixteen bits each
+    words 8 to 11   sixteen bits a column: 32 to 47 of even columns, 0 to 15 of odd ones
+    words 12 to 15  sixteen bits a column: 0 to 15 of even columns, 32 to 47 of odd ones
 
 In words 0 to 7 every lane has two factors of 32 bits: one is where it is multiplied, the other one
-is after a shift. Bits 0 to 15 are there twice, bits 48 to 63 not at all.
+is after a shift. In the other words even and odd columns take turns because their other factors
+x_l, x_h, x_l, x_h, … come from a register with x in every word by one shuffle within words. Bits 0
+to 15 are there twice, bits 48 to 63 not at all.
 """
 
 from __future__ import annotations

@@ -25,10 +25,10 @@ import numpy as np
 from libmpc.ring.jit import IN64_2D, IN64_3D, INT, OUT64_2D, kernel, llvm, written
 from libmpc.ring.matmul_pack import LANES, LOW16, LOW32, ZERO, parts
 
-DEPTH = 192
-"""Rows of a tile between two additions to the result: 24 kB, for the first cache."""
-ROWS = 128
-"""Rows of x that meet a tile while it is there: 192 kB of x, for the second cache."""
+DEPTH = 256
+"""Rows of a tile between two additions to the result: 32 kB, for the first cache."""
+ROWS = 64
+"""Rows of x that meet a tile while it is there: 128 kB of x, for the second cache."""
 
 _TYPES = (IN64_2D, INT, INT, INT, IN64_3D, INT, OUT64_2D, INT, INT)
 """Of the arguments of ``_tile1`` and ``_tile2``: see ``_plain``."""
@@ -77,6 +77,7 @@ def _write(rows: int) -> Callable[..., None]:
         brackets = [b.phi(_HALVES) for _ in range(rows)]
 
         # In an order in which few values wait in registers: there are sixteen, and ten have sums.
+        # x is read once and spread over a register; all its parts are taken from there.
         line = b.mul(b.add(w_at, at), _word(LANES))
         of_x = [_repeat(b, load(x, b.add(place, at), _WORD, 1), _WORDS) for place in x_at]
         x_low = [b.and_(value, _words(2**32 - 1)) for value in of_x]
@@ -88,11 +89,11 @@ def _write(rows: int) -> Callable[..., None]:
                     added = b.add(sums[i][len(new_sums[i])], b.mul(x_low[i], w_low))
                     new_sums[i].append(added)
         new_brackets = list(brackets)
-        for q in range(2):  # x_l·w_h for even columns and x_h·w_l for odd ones, then the others
+        for q in range(2):  # q = 0: x_l·w_h of even columns, x_h·w_l of odd ones; then the others
             w_16 = load(tiles, b.add(line, _word(8 + 4 * q)), _HALVES, 8)
             for i in range(rows):
-                swapped = [4 * (j // 4) + 2 * ((j + q) % 2) for j in range(LANES)]
-                x_16 = _choose(b, b.bitcast(of_x[i], _HALVES), swapped)
+                from_x = [4 * (j // 4) + 2 * ((j + q) % 2) for j in range(LANES)]
+                x_16 = _choose(b, b.bitcast(of_x[i], _HALVES), from_x)
                 new_brackets[i] = b.add(new_brackets[i], b.mul(x_16, w_16))
 
         following = b.add(at, _word(1))
@@ -156,9 +157,14 @@ def tiles_matmul_add(x: Any, tiles: Any, out: Any) -> None:
     """out (n, m) += x (n, k) · w (k, m), modulo 2^48, with ``tiles`` (⌈m / 16⌉, k, 16) of w.
 
     What lies above bit 47 of ``x`` does not matter; above bit 47 of ``out`` anything may lie.
+
+    Raises:
+        ValueError: the shapes do not fit.
     """
     n, depth = x.shape
     m = out.shape[1]
+    if out.shape[0] != n or tiles.shape[1] != depth or tiles.shape[0] != (m + LANES - 1) // LANES:
+        raise ValueError("the matrices' shapes do not fit")
     edge = np.empty((2, LANES), np.uint64)
     for k in range(0, depth, DEPTH):
         some = min(DEPTH, depth - k)

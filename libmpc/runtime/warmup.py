@@ -36,7 +36,7 @@ _SIZE = 18
 
 
 def every_step() -> Plan:
-    """A tiny network with every kind of step, and convolutions of every kind."""
+    """A tiny network with every kind of step, convolutions of every kind, narrow and wide matrices."""
     pool = Window(height=4, width=4, channels=2, kernel=(2, 2))
     window = Window(height=3, width=3, channels=2, kernel=(2, 2), padding=(1, 0, 0, 1))
     four = window.model_copy(update={"channels": 4})
@@ -71,10 +71,10 @@ def every_step() -> Plan:
             ),
             SliceStep(source=22, shape=(4, 4, 3), starts=(3, 0, 1), sizes=ones, strides=(-1, 1, 1)),
             ExpandStep(source=23, shape=ones, target=_IMAGE),
-            DenseStep(source=24, rows=2, inputs=9, outputs=2),
-            SumStep(source=25, shape=(2, 2), axes=(0,)),
-            ConcatStep(inputs=(26, 20), shapes=((2,), (_SIZE,)), axis=0),
-            OutputStep(source=27, shape=(20,)),
+            DenseStep(source=24, rows=2, inputs=9, outputs=5),
+            SumStep(source=25, shape=(2, 5), axes=(0,)),
+            ConcatStep(inputs=(26, 20), shapes=((5,), (_SIZE,)), axis=0),
+            OutputStep(source=27, shape=(23,)),
         )
     )
 

@@ -23,6 +23,11 @@ def dense(name: str, units: int, **values: object) -> Config:
     return layer("Dense", name, units=units, activation="linear", use_bias=True, **values)
 
 
+def conv(**changes: object) -> Config:
+    values: Config = {"filters": 2, "kernel_size": [3, 3], "activation": "linear"}
+    return layer("Conv2D", "conv", **(values | changes))
+
+
 def sequential(*layers: Config, shape: tuple[int, ...] = (4,)) -> Config:
     first = layer("InputLayer", "input_1", batch_input_shape=[None, *shape])
     return {"class_name": "Sequential", "config": {"name": "net", "layers": [first, *layers]}}

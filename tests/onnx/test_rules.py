@@ -106,9 +106,10 @@ def test_transposed_convolutions(case: tuple[ModelProto, tuple[int, ...]]) -> No
 @st.composite
 def pools(draw: Any) -> tuple[ModelProto, tuple[int, ...]]:
     rank = draw(st.integers(1, 3))
-    sizes = tuple(draw(st.integers(3, 7)) for _ in range(rank))
+    sizes = tuple(draw(st.integers(5, 7)) for _ in range(rank))
     attributes = window(draw, rank)
-    attributes["ceil_mode"] = draw(st.integers(0, 1))
+    if "pads" in attributes:  # onnxruntime rounds up with auto_pad too, which ONNX does not
+        attributes["ceil_mode"] = draw(st.integers(0, 1))
     if "SAME" in attributes.get("auto_pad", ""):
         # onnxruntime forgets dilations here, and pads by less than nothing for wide strides.
         attributes["strides"] = attributes["dilations"] = [1] * rank

@@ -18,6 +18,8 @@ import libmpc
 MODULES = (
     "libmpc.ring.conv",
     "libmpc.ring.linear",
+    "libmpc.ring.matmul_pack",
+    "libmpc.ring.matmul_tiles",
     "libmpc.ring.transfer",
     "libmpc.protocol.compare_kernels",
     "libmpc.protocol.compare_deal_kernels",
@@ -53,7 +55,7 @@ def infer(kernel: Any) -> tuple[Any, dict[str, Any]]:
 def test_all_kernels_are_found() -> None:
     names = {kernel.py_func.__name__ for kernel in kernels()}
     assert {"matmul_add", "im2col", "sum_pool", "pack_words", "add_words"} <= names
-    assert {"depthwise_add", "grouped_matmul_add"} <= names
+    assert {"depthwise_add", "grouped_matmul_add", "pack_tiles", "tiles_matmul_add"} <= names
     assert {"compare_sign", "compare_borrow", "combine_sign", "combine_borrow"} <= names
     assert {"deal_sign", "deal_borrow"} <= names
     for step in ("relu", "truncate", "rectify", "positive"):

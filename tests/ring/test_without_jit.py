@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[2]
 def test_small_tests_without_compiler() -> None:
     files = [
         "tests/ring/test_linear.py",
+        "tests/ring/test_matmul.py",
         "tests/protocol/test_compare_tables.py",
         "tests/protocol/test_linear_steps.py",
     ]

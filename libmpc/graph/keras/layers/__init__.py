@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from libmpc.errors import ModelError
 from libmpc.graph.keras import activations
 from libmpc.graph.keras.call import Call
 from libmpc.graph.keras.layers import (
@@ -36,9 +37,15 @@ def read_layer(call: Call) -> str:
         ModelError: the layer, or a setting of it, is not supported, or its weights do not fit.
     """
     kind = call.layer.kind
-    if (operation := operations.find(call)) is not None:
-        return operation(call)
-    if kind not in LAYERS:
+    reader = operations.find(call) or LAYERS.get(kind)
+    if reader is None:
         supported = ", ".join(sorted(set(LAYERS) - set(noops.AUGMENTATION)))
         raise call.refuse(reason(kind, supported))
-    return LAYERS[kind](call)
+    try:
+        return reader(call)
+    except ModelError as error:
+        own, text = str(call.refuse("")), str(error)
+        if text.startswith(own) or not text.startswith("layer "):
+            raise
+        # A node's own error, which names a class of node.
+        raise call.refuse(text.partition("): ")[2]) from None
