@@ -1,7 +1,8 @@
 """Party 2's work: deal the bundles that party 0 asks for.
 
-Bundles for the pool are dealt in order, one after the other. A streamed bundle has a task of its
-own, since it lasts as long as its run; both take turns at the processor step by step.
+Bundles are announced in order, and those for the pool are dealt one after the other. A streamed
+bundle, once announced, has a task of its own, since it lasts as long as its run; both take turns
+at the processor step by step.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Executor
+from dataclasses import dataclass
 
 from libmpc.errors import LibmpcError
 from libmpc.failure import describe
@@ -30,6 +32,15 @@ SendHeader = Callable[[BundleHeader], Awaitable[None]]
 SendCorrection = Callable[[int, int, bytes | bytearray | memoryview], Awaitable[None]]
 Tell = Callable[[int], Awaitable[None]]
 Parts = Iterator[tuple[int, bytearray]]
+
+
+@dataclass(eq=False)
+class _Flow:
+    """A streamed bundle; ``task`` deals it, once it has been announced."""
+
+    window: Window
+    task: asyncio.Task[None] | None = None
+    ended: bool = False
 
 
 class Dealer:
@@ -74,7 +85,7 @@ class Dealer:
         self._slots = asyncio.Semaphore(at_once)
         self._high_water = 0
         self._jobs: asyncio.Queue[Deal] = asyncio.Queue(MAX_WAITING)
-        self._flows: dict[int, tuple[Window, asyncio.Task[None]]] = {}
+        self._flows: dict[int, _Flow] = {}
         self._telling: set[asyncio.Task[None]] = set()
 
     @property
@@ -94,13 +105,9 @@ class Dealer:
         self._high_water = job.bundle
         if self._jobs.full() or len(self._flows) >= MAX_WAITING:
             raise WireError("too many bundles asked for")
-        if not job.streamed:
-            self._jobs.put_nowait(job)
-            return
-        window = Window(self._window)
-        task = asyncio.get_running_loop().create_task(self._stream(job, window))
-        self._flows[job.bundle] = (window, task)
-        task.add_done_callback(lambda task: self._finished(job.bundle, task))
+        if job.streamed:
+            self._flows[job.bundle] = _Flow(Window(self._window))
+        self._jobs.put_nowait(job)
 
     def credit(self, bundle: int, step: int) -> None:
         """Party 1 has used the corrections of a step.
@@ -109,12 +116,16 @@ class Dealer:
             WireError: it has not been sent them.
         """
         if bundle in self._flows:  # else it is dealt to its end, or has been ended
-            self._flows[bundle][0].credit(step)
+            self._flows[bundle].window.credit(step)
 
     def end(self, bundle: int) -> None:
         """A streamed bundle is not wanted any more; party 1 hears when nothing more will come."""
-        if bundle in self._flows:
-            self._flows[bundle][1].cancel()
+        flow = self._flows.get(bundle)
+        if flow is not None and flow.task is None:
+            flow.ended = True  # party 1 has not heard of it
+            return
+        if flow is not None and flow.task is not None:
+            flow.task.cancel()
         task = asyncio.get_running_loop().create_task(self._tell_ended(bundle))
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)
@@ -125,35 +136,46 @@ class Dealer:
             while True:
                 await self._deal(await self._jobs.get())
         finally:
-            for task in (*(task for _, task in self._flows.values()), *self._telling):
-                task.cancel()
+            for task in (*(flow.task for flow in self._flows.values()), *self._telling):
+                if task is not None:
+                    task.cancel()
 
     async def _deal(self, job: Deal) -> None:
+        flow = self._flows.get(job.bundle)
+        if flow is not None and flow.ended:
+            del self._flows[job.bundle]
+            return
         begun = self._begin(job)
         if begun is None:
+            self._flows.pop(job.bundle, None)
             await self._decline(job.bundle)  # deleted since it was asked for
             return
         header, parts = begun
+        # Party 1 refuses numbers that do not rise, so here is one place only where they go out.
         await self._announce(header)
+        if flow is not None:
+            self._start(flow, header, parts)
+            return
         while (part := await self._next(parts)) is not None:
             await self._correct(job.bundle, *part)
         await self._dealt(header)
 
-    async def _stream(self, job: Deal, window: Window) -> None:
+    def _start(self, flow: _Flow, header: BundleHeader, parts: Parts) -> None:
+        loop = asyncio.get_running_loop()
+        flow.task = loop.create_task(self._stream(header, parts, flow.window))
+        flow.task.add_done_callback(lambda task: self._finished(header.bundle, task))
+        if flow.ended:
+            self.end(header.bundle)
+
+    async def _stream(self, header: BundleHeader, parts: Parts, window: Window) -> None:
         async with self._slots:
-            begun = self._begin(job)
-            if begun is None:
-                await self._decline(job.bundle)
-                return
-            header, parts = begun
-            await self._announce(header)
             await self._dealt(header)
             coming = self._next(parts)
             while (part := await coming) is not None:
                 coming = self._next(parts)  # one step ahead of what is sent
                 await window.room()
                 window.sent(part[0], len(part[1]))
-                await self._correct(job.bundle, *part)
+                await self._correct(header.bundle, *part)
 
     def _begin(self, job: Deal) -> tuple[BundleHeader, Parts] | None:
         entry = self._catalog.entries.get(job.model)
@@ -176,8 +198,8 @@ class Dealer:
         return loop.run_in_executor(self._executor, next, parts, None)
 
     async def _tell_ended(self, bundle: int) -> None:
-        if bundle in self._flows:
-            await asyncio.wait({self._flows[bundle][1]})
+        if bundle in self._flows and (task := self._flows[bundle].task) is not None:
+            await asyncio.wait({task})
         await self._ended(bundle)
 
     def _finished(self, bundle: int, task: asyncio.Task[None]) -> None:

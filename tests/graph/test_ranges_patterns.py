@@ -14,7 +14,10 @@ from libmpc.graph import activations
 from libmpc.graph.builder import GraphBuilder
 from libmpc.graph.encoding import encode_weights
 from libmpc.graph.lowering import Lowered, lower
-from libmpc.graph.plan import AddStep, SliceStep
+from libmpc.graph.plan import (
+    AddStep,
+    SliceStep,
+)
 from libmpc.graph.ranges.constants import Constants
 from libmpc.graph.ranges.floats import ONE
 from libmpc.graph.ranges.lines import clip_lines, extreme_planes

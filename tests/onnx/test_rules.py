@@ -128,13 +128,14 @@ def test_pools(case: tuple[ModelProto, tuple[int, ...]]) -> None:
 @_FEW
 @given(st.data())
 def test_slices(data: Any) -> None:
-    bound, step = st.integers(-8, 8), st.integers(-3, 3).filter(bool)
     axes = data.draw(st.permutations([1, 2, 3]))[: data.draw(st.integers(1, 3))]
+    steps = [data.draw(st.integers(-3, 3).filter(bool)) for _ in axes]
+    ends = [(data.draw(st.integers(-8, 1)), data.draw(st.integers(2, 8))) for _ in axes]
     lists = {
-        "starts": [data.draw(bound) for _ in axes],
-        "ends": [data.draw(bound) for _ in axes],
+        "starts": [e[0] if step > 0 else e[1] for e, step in zip(ends, steps, strict=True)],
+        "ends": [e[1] if step > 0 else e[0] for e, step in zip(ends, steps, strict=True)],
         "axes": [axis - data.draw(st.sampled_from([0, 4])) for axis in axes],
-        "steps": [data.draw(step) for _ in axes],
+        "steps": steps,
     }
     constants = {name: np.asarray(values, np.int64) for name, values in lists.items()}
     agree(model([node("Slice", "x starts ends axes steps")], ["n", 5, 4, 6], constants), (5, 4, 6))

@@ -271,12 +271,16 @@ def test_the_end_of_an_epoch_ends_every_stream(
 
 def test_so_many_at_once_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     most = 0
+    dealing: set[Any] = set()
     correct = Dealer._next
 
     def note(dealer: Dealer, parts: Any) -> Any:
         nonlocal most
-        most = max(most, len(dealer._flows))
-        return correct(dealer, parts)
+        dealing.add(parts)
+        most = max(most, len(dealing))
+        coming = correct(dealer, parts)
+        coming.add_done_callback(lambda part: part.result() or dealing.discard(parts))
+        return coming
 
     monkeypatch.setattr(Dealer, "_next", note)
 

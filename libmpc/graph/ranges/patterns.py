@@ -172,12 +172,7 @@ class _Finder:
                 return None
             bases.append(self._base(curve.source))
         (one, upper), (two, lower) = bases
-        if one != two:
-            twin = self._twin(one, two)
-            if twin is None:
-                return None
-            lower = lower + twin
-        return Clip(one, upper, lower) if (upper >= lower).all() else None
+        return Clip(one, upper, lower) if one == two and (upper >= lower).all() else None
 
     def _base(self, index: int) -> tuple[int, Floats]:
         """A value as another one plus constants."""
@@ -186,19 +181,3 @@ class _Finder:
             total = total + floats.spread(step, self._constants.of(index)[1])
             index = self._alias(step.source)
         return index, total
-
-    def _twin(self, one: int, two: int) -> Floats | None:
-        """What ``two`` is more than ``one``, if they are the same but for their biases."""
-        steps = self._plan.linear_steps
-        if one not in steps or two not in steps:
-            return None
-        first, second = steps[one], steps[two]
-        if isinstance(first, BiasStep) or isinstance(second, BiasStep):
-            return None
-        same = second.model_copy(update={"source": first.source}) == first
-        (w, b), (v, c) = self._constants.of(one), self._constants.of(two)
-        if not same or self._alias(first.source) != self._alias(second.source):
-            return None
-        if not np.array_equal(w, v):
-            return None
-        return floats.spread(second, c) - floats.spread(first, b)

@@ -1,0 +1,128 @@
+"""The dealer alone, with what it sends written down."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
+
+from libmpc.party.dealer import Dealer
+from libmpc.party.messages import BundleHeader, Deal
+from libmpc.prg import Stream
+from libmpc.protocol import DealerWeights, share_weights
+from libmpc.shares import new_seed
+from tests.party.test_queries import PLAN, WEIGHTS
+from tests.party.triple import until
+
+MODEL = "ab" * 32
+
+
+class Sent:
+    """What a dealer sends; corrections of ``held`` bundles wait."""
+
+    def __init__(self) -> None:
+        self.log: list[tuple[str, int]] = []
+        self.held: dict[int, asyncio.Event] = {}
+
+    def dealer(self, executor: ThreadPoolExecutor) -> Dealer:
+        shares = share_weights(PLAN, WEIGHTS, new_seed(), new_seed())
+        entry = SimpleNamespace(
+            plan=PLAN, weights=DealerWeights.from_payload(PLAN, shares[2]), sharing=bytes(32)
+        )
+        catalog: Any = SimpleNamespace(entries={MODEL: entry})
+        return Dealer(
+            catalog=catalog,
+            streams=lambda _, number: (Stream(number.to_bytes(16)), Stream(bytes(16))),
+            announce=self.note("bundle"),
+            correct=self.correct,
+            dealt=self.note("dealt"),
+            decline=self.note("declined"),
+            ended=self.note("ended"),
+            executor=executor,
+            window=1,
+            at_once=2,
+        )
+
+    def note(self, kind: str) -> Any:
+        async def send(what: BundleHeader | int) -> None:
+            self.log.append((kind, what if isinstance(what, int) else what.bundle))
+
+        return send
+
+    async def correct(self, bundle: int, step: int, part: object) -> None:
+        if (event := self.held.get(bundle)) is not None:
+            self.log.append(("held", bundle))
+            await event.wait()
+
+    async def until(self, entry: tuple[str, int]) -> None:
+        await until(lambda: entry in self.log)
+
+
+def deal(number: int, *, streamed: bool) -> Deal:
+    return Deal(bundle=number, model=MODEL, rung=1, streamed=streamed)
+
+
+def test_bundles_are_announced_in_the_order_of_their_numbers() -> None:
+    async def main() -> None:
+        sent = Sent()
+        with ThreadPoolExecutor(1) as executor:
+            dealer = sent.dealer(executor)
+            sent.held[1] = asyncio.Event()
+            running = asyncio.ensure_future(dealer.run())
+            for number, streamed in ((1, False), (2, False), (3, True), (4, False)):
+                dealer.request(deal(number, streamed=streamed))
+            await sent.until(("held", 1))
+            sent.held.pop(1).set()
+            await sent.until(("dealt", 4))
+            running.cancel()
+            await asyncio.wait({running})
+        assert [n for kind, n in sent.log if kind == "bundle"] == [1, 2, 3, 4]
+
+    asyncio.run(main())
+
+
+def test_a_stream_that_ends_before_its_turn_is_never_announced() -> None:
+    async def main() -> None:
+        sent = Sent()
+        with ThreadPoolExecutor(1) as executor:
+            dealer = sent.dealer(executor)
+            sent.held[1] = asyncio.Event()
+            running = asyncio.ensure_future(dealer.run())
+            dealer.request(deal(1, streamed=False))
+            dealer.request(deal(2, streamed=True))
+            dealer.request(deal(3, streamed=False))
+            await sent.until(("held", 1))
+            dealer.end(2)
+            sent.held.pop(1).set()
+            await sent.until(("dealt", 3))
+            assert dealer.streams == 0
+            running.cancel()
+            await asyncio.wait({running})
+        assert [n for kind, n in sent.log if kind == "bundle"] == [1, 3]
+
+    asyncio.run(main())
+
+
+def test_a_stream_that_ends_while_it_is_announced_is_ended_at_party_1() -> None:
+    async def main() -> None:
+        sent = Sent()
+        with ThreadPoolExecutor(1) as executor:
+            dealer = sent.dealer(executor)
+            announce = dealer._announce
+
+            async def end_meanwhile(header: BundleHeader) -> None:
+                dealer.end(header.bundle)
+                await announce(header)
+
+            dealer._announce = end_meanwhile
+            running = asyncio.ensure_future(dealer.run())
+            dealer.request(deal(1, streamed=True))
+            await sent.until(("ended", 1))
+            assert dealer.streams == 0
+            running.cancel()
+            await asyncio.wait({running})
+        assert sent.log[0] == ("bundle", 1)
+        assert sent.log[-1] == ("ended", 1)
+
+    asyncio.run(main())
