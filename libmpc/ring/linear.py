@@ -1,4 +1,4 @@
-"""Kernels of the linear steps: matrix product, im2col, sums over windows.
+"""Kernels of the linear steps: im2col, sums over windows, a plain matrix product.
 
 All integers are uint64 modulo 2^64. Sizes and offsets are signed; they are never mixed with ring
 elements, because numba would turn the mixture into a signed number. Images are (samples, height,
@@ -15,7 +15,7 @@ from libmpc.ring.jit import IN64_2D, IN64_4D, INT, OUT64_2D, OUT64_4D, kernel
 
 @kernel(IN64_2D, IN64_2D, OUT64_2D)
 def matmul_add(x: Any, w: Any, out: Any) -> None:
-    """out (n, m) += x (n, k) · w (k, m)."""
+    """out (n, m) += x (n, k) · w (k, m), for matrices of few columns: see ``matmul``."""
     n, depth = x.shape
     m = w.shape[1]
     block = 64

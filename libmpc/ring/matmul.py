@@ -56,12 +56,11 @@ class PackedMatrix:
 
     def unpack(self) -> Ring:
         """The matrix, below 2^48."""
-        whole = np.empty((*self.tiles.shape[1:2], len(self.tiles), LANES), np.uint64)
+        whole = np.empty((self.tiles.shape[1], LANES * len(self.tiles)), np.uint64)
         for t, tile in enumerate(self.tiles):
             low, high, _ = parts(tile)
-            whole[:, t] = low | (high << np.uint64(32))
-        matrix: Ring = whole.reshape(len(whole), -1)[:, : self.columns].copy()
-        return matrix
+            whole[:, LANES * t : LANES * (t + 1)] = low | (high << np.uint64(32))
+        return whole[:, : self.columns].copy()
 
 
 Matrix = Ring | PackedMatrix

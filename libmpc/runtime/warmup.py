@@ -36,7 +36,7 @@ _SIZE = 18
 
 
 def every_step() -> Plan:
-    """A tiny network with every kind of step, convolutions of every kind, narrow and wide matrices."""
+    """A tiny network with every kind of step, and convolutions of every kind."""
     pool = Window(height=4, width=4, channels=2, kernel=(2, 2))
     window = Window(height=3, width=3, channels=2, kernel=(2, 2), padding=(1, 0, 0, 1))
     four = window.model_copy(update={"channels": 4})
@@ -71,21 +71,36 @@ def every_step() -> Plan:
             ),
             SliceStep(source=22, shape=(4, 4, 3), starts=(3, 0, 1), sizes=ones, strides=(-1, 1, 1)),
             ExpandStep(source=23, shape=ones, target=_IMAGE),
-            DenseStep(source=24, rows=2, inputs=9, outputs=5),
-            SumStep(source=25, shape=(2, 5), axes=(0,)),
-            ConcatStep(inputs=(26, 20), shapes=((5,), (_SIZE,)), axis=0),
-            OutputStep(source=27, shape=(23,)),
+            DenseStep(source=24, rows=2, inputs=9, outputs=2),
+            SumStep(source=25, shape=(2, 2), axes=(0,)),
+            ConcatStep(inputs=(26, 20), shapes=((2,), (_SIZE,)), axis=0),
+            OutputStep(source=27, shape=(20,)),
+        )
+    )
+
+
+def wide_matrix() -> Plan:
+    """A product with a matrix that is wide enough to be packed."""
+    return Plan(
+        steps=(
+            InputStep(shape=(5,)),
+            DenseStep(source=0, inputs=5, outputs=17),
+            OutputStep(source=1, shape=(17,)),
         )
     )
 
 
 def warm_up() -> None:
-    """Compile what is not compiled, and run a tiny network with every kind of step in it.
+    """Compile what is not compiled, and run tiny networks with every kind of step in them.
 
     Raises:
-        RuntimeError: the tiny network's answer is wrong: this machine must not serve.
+        RuntimeError: a tiny network's answer is wrong: this machine must not serve.
     """
-    plan = every_step()
+    for plan in (every_step(), wide_matrix()):
+        _check(plan)
+
+
+def _check(plan: Plan) -> None:
     weights = {
         index: (
             _numbers(step.weight_shape if step.weight_shape is not None else (0,)),

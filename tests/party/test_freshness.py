@@ -49,7 +49,7 @@ async def disturb(parties: Any, gateway: Any) -> None:
         x = inputs(batch)
         assert np.array_equal(await gateway.query(x), expected(PLAN, WEIGHTS, x))
     bad = await gateway.seal_query(inputs())
-    bad.envelopes[1] = bad.envelopes[1][:-1] + b"?"
+    bad.envelopes[1] = bad.envelopes[1][:-1] + bytes([bad.envelopes[1][-1] ^ 1])
     fine = await gateway.seal_query(inputs())
     answers = await gateway.send([bad, fine])
     assert 200 not in await statuses(answers[0])
@@ -119,7 +119,7 @@ def test_a_bundle_that_party_1_refuses_is_gone(tmp_path: Path) -> None:
             await until(full)
             ready = set(pools[1]._ready)
             bad = await gateway.seal_query(inputs())
-            bad.envelopes[1] = bad.envelopes[1][:-1] + b"?"
+            bad.envelopes[1] = bad.envelopes[1][:-1] + bytes([bad.envelopes[1][-1] ^ 1])
             (answer,) = await gateway.send([bad])
             assert 200 not in await statuses(answer)
             gone = ready - set(pools[1]._ready)

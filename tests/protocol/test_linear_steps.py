@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from libmpc.graph.plan import BiasStep, ConvStep, DenseStep, ScaleStep, SumPoolStep, Window
 from libmpc.protocol import Cost, lift, linear, product
+from libmpc.ring import MASK
+from libmpc.ring.matmul import PackedMatrix
 from tests import naive
 
 Words = np.ndarray[Any, np.dtype[np.uint64]]
@@ -31,7 +33,10 @@ POINT = Window(height=3, width=2, channels=4, kernel=(1, 1))
 STEPS: dict[str, Weighted] = {
     "dense": DenseStep(source=0, inputs=7, outputs=3),
     "dense with rows": DenseStep(source=0, rows=3, inputs=2, outputs=5),
+    "wide dense": DenseStep(source=0, rows=2, inputs=5, outputs=18),
     "conv": ConvStep(source=0, window=WINDOW, filters=3),
+    "wide conv": ConvStep(source=0, window=WINDOW, filters=17),
+    "wide conv 1x1": ConvStep(source=0, window=POINT, filters=6, images=2),
     "conv 1x1": ConvStep(source=0, window=POINT, filters=3),
     "conv of images": ConvStep(source=0, window=WINDOW, filters=2, images=3),
     "grouped": ConvStep(source=0, window=WINDOW, filters=6, groups=2),
@@ -48,6 +53,11 @@ every = pytest.mark.parametrize("step", STEPS.values(), ids=STEPS.keys())
 
 def words(seed: int, *shape: int) -> Words:
     return np.random.default_rng(seed).integers(0, 2**64, shape, np.uint64)
+
+
+def below48(values: Words) -> list[int]:
+    reduced: list[int] = (values & MASK).tolist()
+    return reduced
 
 
 def obvious(step: Weighted, x: Words, w: Words, b: Words) -> Words:
@@ -75,14 +85,26 @@ def test_shares_and_the_missing_product_add_up(step: Weighted, batch: int) -> No
     bias0 = words(6, *step.bias_shape)
     m, m_w = x + masks[0] + masks[1], w + weight_masks[0] + weight_masks[1]
     factors = (m_w - weight_masks[0], np.negative(weight_masks[1]))
-    total = linear.deal(step, masks[0] + masks[1], weight_masks[0] + weight_masks[1])
+    ready = [linear.pack_weights(step, part) for part in (m_w, *factors)]
+    weight_mask = linear.pack_weights(step, weight_masks[0] + weight_masks[1])
+    total = linear.deal(step, masks[0] + masks[1], weight_mask)
     assert total.shape == (batch * step.size,)
     for j, bias in enumerate((bias0, b - bias0)):
-        share = linear.prepare(step, masks[j], m_w, bias)
-        linear.multiply_add(step, m, factors[j], share)
+        share = linear.prepare(step, masks[j], ready[0], bias)
+        linear.multiply_add(step, m, ready[1 + j], share)
         total = total + share
     expected = [obvious(step, sample, w, b) for sample in x]
-    assert total.tolist() == [v for sample in expected for v in sample.tolist()]
+    assert below48(total) == [v for sample in expected for v in below48(sample)]
+
+
+@every
+def test_plain_weights_give_the_same(step: Weighted) -> None:
+    """Only plain matrix products are worth packing for; these are packed from four columns on."""
+    x, w = words(1, step.read_sizes[0]), words(2, *step.weight_shape)
+    ready = linear.pack_weights(step, w)
+    matrix = isinstance(step, DenseStep) or (isinstance(step, ConvStep) and step.groups == 1)
+    assert isinstance(ready, PackedMatrix) == (matrix and w.shape[1] >= 4)
+    assert below48(linear.deal(step, x, ready)) == below48(linear.deal(step, x, w))
 
 
 @every
@@ -90,9 +112,10 @@ def test_multiply_add_adds_and_leaves_its_sources_alone(step: Weighted) -> None:
     x, w = words(1, 2, step.read_sizes[0]), words(2, *step.weight_shape)
     out = words(3, 2 * step.size)
     before = (x.copy(), w.copy(), out.copy())
-    linear.multiply_add(step, x, w, out)
-    alone = linear.deal(step, x, w)
-    assert np.array_equal(out, before[2] + alone)
+    ready = linear.pack_weights(step, w)
+    linear.multiply_add(step, x, ready, out)
+    alone = linear.deal(step, x, ready)
+    assert below48(out) == below48(before[2] + alone)
     assert np.array_equal(x, before[0])
     assert np.array_equal(w, before[1])
 
@@ -114,7 +137,7 @@ def convolutions(draw: st.DrawFn) -> ConvStep:
         dilation=dilation,
         padding=padding,
     )
-    filters = groups * draw(st.integers(1, 2))
+    filters = groups * draw(st.sampled_from([1, 2, 5, 17]))
     images = draw(st.integers(1, 2))
     return ConvStep(source=0, window=window, filters=filters, groups=groups, images=images)
 
@@ -124,7 +147,7 @@ def convolutions(draw: st.DrawFn) -> ConvStep:
 def test_any_convolution(step: ConvStep, seed: int) -> None:
     x, w = words(seed, step.read_sizes[0]), words(seed + 1, *step.weight_shape)
     expected = obvious(step, x, w, np.zeros(step.bias_shape, np.uint64))
-    assert linear.deal(step, x, w).tolist() == expected.tolist()
+    assert below48(linear.deal(step, x, linear.pack_weights(step, w))) == below48(expected)
 
 
 @pytest.mark.parametrize(("shape", "factor"), [((6,), (1,)), ((2, 3), (2, 1)), ((2, 3), (2, 3))])
@@ -177,7 +200,7 @@ def test_they_cost_nothing() -> None:
 
 
 @pytest.mark.parametrize("words_in_cache", [1, 100, 300, 1000])
-@pytest.mark.parametrize("name", ["conv", "conv of images", "grouped"])
+@pytest.mark.parametrize("name", ["conv", "wide conv", "conv of images", "grouped"])
 def test_blocks_of_rows_and_of_images(
     name: str, words_in_cache: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,8 +208,8 @@ def test_blocks_of_rows_and_of_images(
     step = STEPS[name]
     x, w = words(1, 3, step.read_sizes[0]), words(2, *step.weight_shape)
     none = np.zeros(step.bias_shape, np.uint64)
-    expected = [v for sample in x for v in obvious(step, sample, w, none).tolist()]
-    assert linear.deal(step, x, w).tolist() == expected
+    expected = [v for sample in x for v in below48(obvious(step, sample, w, none))]
+    assert below48(linear.deal(step, x, linear.pack_weights(step, w))) == expected
 
 
 def test_sums_over_windows_of_several_images() -> None:

@@ -26,6 +26,7 @@ from libmpc.protocol import (
     share_weights,
 )
 from libmpc.ring import MASK
+from libmpc.ring.matmul import Matrix, PackedMatrix
 
 WINDOW = Window(height=2, width=2, channels=2, kernel=(1, 1))
 PLAN = Plan(
@@ -36,14 +37,14 @@ PLAN = Plan(
         AddStep(inputs=(1, 2), coefficients=(1, 1), shape=(2, 2, 2)),
         BiasStep(source=3, shape=(2, 2, 2), factor_shape=(2, 1, 2)),
         TruncateStep(source=4, shape=(8,)),
-        DenseStep(source=5, rows=2, inputs=4, outputs=3),
-        BiasStep(source=6, shape=(6,), factor_shape=(1,)),
-        OutputStep(source=7, shape=(6,)),
+        DenseStep(source=5, rows=2, inputs=4, outputs=5),
+        BiasStep(source=6, shape=(10,), factor_shape=(1,)),
+        OutputStep(source=7, shape=(10,)),
     )
 )
 SEEDS = (bytes(range(32)), bytes(range(32, 64)))
-WEIGHTS_OF = {1: (1, 2), 2: (1, 1, 2), 4: (0,), 6: (4, 3), 7: (0,)}
-BIASES_OF = {1: (2,), 2: (1, 1, 2), 4: (2, 1, 2), 6: (3,), 7: (1,)}
+WEIGHTS_OF = {1: (1, 2), 2: (1, 1, 2), 4: (0,), 6: (4, 5), 7: (0,)}
+BIASES_OF = {1: (2,), 2: (1, 1, 2), 4: (2, 1, 2), 6: (5,), 7: (1,)}
 
 
 def random(seed: int, shape: tuple[int, ...]) -> Any:
@@ -58,6 +59,17 @@ EVALUATORS = [EvaluatorWeights.from_payload(PLAN, j, SHARES[j]) for j in (0, 1)]
 DEALER = DealerWeights.from_payload(PLAN, SHARES[2])
 
 
+def plain(weights: Matrix) -> Any:
+    return weights.unpack() if isinstance(weights, PackedMatrix) else weights
+
+
+def test_matrices_are_kept_ready_for_products() -> None:
+    zero, one = (evaluator.steps for evaluator in EVALUATORS)
+    for index in ENCODED:
+        for held in (zero[index].masked, one[index].factor, DEALER.masks[index]):
+            assert isinstance(held, PackedMatrix) == (index == 6)
+
+
 def test_parts_add_up() -> None:
     zero, one = EVALUATORS
     assert list(zero.steps) == list(one.steps) == list(DEALER.masks) == list(ENCODED)
@@ -65,14 +77,15 @@ def test_parts_add_up() -> None:
         first, second = zero.steps[index], one.steps[index]
         assert first.masked.shape == w.shape
         assert first.bias.shape == b.shape
-        assert np.array_equal(first.masked, second.masked)
-        assert np.array_equal((first.masked - DEALER.masks[index]) & MASK, w)
-        assert np.array_equal((first.factor + second.factor) & MASK, w)
+        masked, mask = plain(first.masked), plain(DEALER.masks[index])
+        assert np.array_equal(masked, plain(second.masked))
+        assert np.array_equal((masked - mask) & MASK, w)
+        assert np.array_equal((plain(first.factor) + plain(second.factor)) & MASK, w)
         assert np.array_equal((first.bias + second.bias) & MASK, b)
 
 
 def test_sizes_are_the_declared_ones() -> None:
-    weights, biases = 2 + 2 + 12, 2 + 2 + 4 + 3 + 1
+    weights, biases = 2 + 2 + 20, 2 + 2 + 4 + 5 + 1
     assert payload_bytes(PLAN, 0) == 32 + 6 * weights
     assert payload_bytes(PLAN, 1) == 32 + 6 * (weights + biases)
     assert payload_bytes(PLAN, 2) == 64
@@ -86,7 +99,7 @@ def test_one_payload_depends_on_the_weights_through_masks_only() -> None:
     assert again[2] == SHARES[2]
     other = [EvaluatorWeights.from_payload(PLAN, j, again[j]) for j in (0, 1)]
     for index in ENCODED:
-        moved = other[0].steps[index].masked - EVALUATORS[0].steps[index].masked
+        moved = plain(other[0].steps[index].masked) - plain(EVALUATORS[0].steps[index].masked)
         assert ((moved & MASK) == 1).all()
         assert np.array_equal(other[0].steps[index].bias, EVALUATORS[0].steps[index].bias)
 
@@ -125,5 +138,5 @@ def test_weights_that_do_not_fit_are_refused(index: int) -> None:
 def test_nothing_prints_a_value() -> None:
     assert repr(SHARES) == f"WeightShares(bytes={len(SHARES[0])}, {len(SHARES[1])}, 64)"
     assert repr(EVALUATORS[0]) == "EvaluatorWeights(party=0, steps=[1, 2, 4, 6, 7])"
-    assert repr(EVALUATORS[0].steps[6]) == "LinearWeights(shape=(4, 3))"
+    assert repr(EVALUATORS[0].steps[6]) == "LinearWeights(shape=(4, 5))"
     assert repr(DEALER) == "DealerWeights(steps=[1, 2, 4, 6, 7])"

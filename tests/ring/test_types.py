@@ -42,6 +42,13 @@ def is_word(kind: Any) -> bool:
 
 def infer(kernel: Any) -> tuple[Any, dict[str, Any]]:
     frontend = compiler.run_frontend(kernel.py_func)
+    for block in frontend.blocks.values():  # numba's own passes do this before types are inferred
+        block.body = [
+            ir.StaticRaise(None, None, statement.loc)
+            if isinstance(statement, ir.Raise)
+            else statement
+            for statement in block.body
+        ]
     arguments = kernel.nopython_signatures[0].args
     target = registry.cpu_target
     target.target_context.refresh()

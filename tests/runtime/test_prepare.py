@@ -14,6 +14,7 @@ from libmpc.protocol import (
     share_weights,
 )
 from libmpc.ring import unpack
+from libmpc.ring.matmul import Matrix, PackedMatrix
 from libmpc.runtime import correction_sizes, prepare, prepared_sizes
 from libmpc.runtime.warmup import every_step
 from tests.runtime.parties import Parties
@@ -95,6 +96,10 @@ def test_steps_are_prepared_in_order() -> None:
         preparer.step(0)
 
 
+def plain(weights: Matrix) -> np.ndarray:
+    return weights.unpack() if isinstance(weights, PackedMatrix) else weights
+
+
 def test_shares_of_weights() -> None:
     shares = share_weights(PLAN, WEIGHTS, bytes([1]) * 32, bytes([2]) * 32)
     assert len(shares[2]) == 64
@@ -106,8 +111,9 @@ def test_shares_of_weights() -> None:
     dealer = DealerWeights.from_payload(PLAN, shares[2])
     for index, (w, b) in WEIGHTS.items():
         zero, one = (evaluator.steps[index] for evaluator in evaluators)
-        assert np.array_equal((zero.masked - dealer.masks[index]) & MASK, w & MASK)
-        assert np.array_equal((zero.factor + one.factor) & MASK, w & MASK)
+        masked, mask = plain(zero.masked), plain(dealer.masks[index])
+        assert np.array_equal((masked - mask) & MASK, w & MASK)
+        assert np.array_equal((plain(zero.factor) + plain(one.factor)) & MASK, w & MASK)
         assert np.array_equal((zero.bias + one.bias) & MASK, b & MASK)
     masked = unpack(shares[0][32:], count)
     assert np.unique(masked).size == count
