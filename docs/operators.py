@@ -121,7 +121,7 @@ def operators() -> str:
     ahead = ", ".join(f"`{name}`" for name in sorted(FOLDED - set(READERS) - set(LISTED)))
     text += f"\nRead too: {more}. Computed in advance, where all inputs are constants: {ahead}.\n"
     text += "\n## Left out\n"
-    for reason in sorted(why, key=lambda reason: -len(why[reason])):
+    for reason in sorted(why, key=lambda reason: (-len(why[reason]), reason)):
         names = ", ".join(f"`{name}`" for name in sorted(why[reason]))
         text += f"\n**{reason[0].upper()}{reason[1:]}** ({len(why[reason])}): {names}.\n"
     return text
