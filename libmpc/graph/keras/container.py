@@ -52,7 +52,10 @@ def file_kind(path: Path) -> Literal["hdf5", "zip"]:
         return "hdf5"
     if start.startswith(_ZIP):
         return "zip"
-    raise ModelError(f"{name} is not a Keras model (.keras or .h5); in Keras, {_SAVE}")
+    raise ModelError(
+        f"{name} is not a Keras model (.keras or .h5), nor named as an ONNX one (.onnx); "
+        f"in Keras, {_SAVE}"
+    )
 
 
 @contextmanager
