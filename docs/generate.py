@@ -111,19 +111,13 @@ def openapi() -> dict[str, Any]:
     """The OpenAPI documents of both services; no service is started for them."""
     from pydantic import SecretStr
 
-    from services.common.http2_server import LinkEndpoint
     from services.gateway.app import make_app as gateway_app
     from services.party.app import make_app as party_app
-
-    async def nobody(stream: object) -> None: ...
 
     # Stand-ins: routes ask a gateway and a node for something only when they are called.
     gateway: Any = SimpleNamespace(settings=SimpleNamespace(token_sha256=SecretStr("")))
     node: Any = None
-    return {
-        "gateway": gateway_app(gateway).openapi(),
-        "party": party_app(node, LinkEndpoint(nobody)).openapi(),
-    }
+    return {"gateway": gateway_app(gateway).openapi(), "party": party_app(node).openapi()}
 
 
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:

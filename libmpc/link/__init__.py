@@ -10,7 +10,7 @@ from libmpc.link.inbox import Inbox
 from libmpc.link.memory import MemoryStream, memory_pair
 from libmpc.link.records import Message
 from libmpc.link.session import MAX_KIND, Link
-from libmpc.link.stream import Buffer, ByteStream
+from libmpc.link.stream import Buffer, ByteStream, Sink
 from libmpc.link.terms import LinkSettings, Traffic
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "MemoryStream",
     "Message",
     "RemoteIdentity",
+    "Sink",
     "Traffic",
     "WireVersions",
     "accept",

@@ -13,10 +13,8 @@ Two round trips until I has its link.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any
 
 from libmpc.clock import Clock, SystemClock, within
@@ -31,7 +29,8 @@ from libmpc.link.hello import (
     prologue,
 )
 from libmpc.link.noise import HandshakeState, NoiseError
-from libmpc.link.session import Link
+from libmpc.link.reader import StreamReader
+from libmpc.link.session import CONFIRMATION_BYTES, Link
 from libmpc.link.stream import ByteStream
 from libmpc.link.terms import LinkSettings, LinkTerms
 
@@ -86,32 +85,33 @@ async def accept(
     return await steps.run(deadline, steps.respond(lookup))
 
 
-@dataclass
 class _Frames:
     """Length-prefixed clear frames, for hellos and handshake messages only."""
 
-    stream: ByteStream
-    rest: bytes = b""
+    def __init__(self, stream: ByteStream) -> None:
+        self._stream = stream
+        self._reader = StreamReader(stream)
 
-    async def send(self, body: bytes) -> None:
-        await self.stream.send(len(body).to_bytes(2, "big") + body)
+    def send(self, body: bytes) -> None:
+        self._stream.write(len(body).to_bytes(2, "big") + body)
 
     async def receive(self) -> bytes:
-        size = int.from_bytes(await self._take(2), "big")
+        size = int.from_bytes(await self.take(2), "big")
         if size == 0:
             raise HelloError("the peer refused")
         if size > MAX_FRAME_BYTES:
             raise HelloError("handshake frame of a wrong length")
-        return await self._take(size)
+        return await self.take(size)
 
-    async def _take(self, size: int) -> bytes:
-        while len(self.rest) < size:
-            chunk = await self.stream.receive()
-            if not chunk:
-                raise HelloError("the peer ended the stream during the handshake")
-            self.rest += chunk
-        taken, self.rest = self.rest[:size], self.rest[size:]
+    async def take(self, size: int) -> bytes:
+        taken = await self._reader.take(size)
+        if len(taken) < size:
+            raise HelloError("the peer ended the stream during the handshake")
         return taken
+
+    @property
+    def rest(self) -> bytes:
+        return self._reader.rest
 
 
 class _Handshake:
@@ -129,18 +129,16 @@ class _Handshake:
         if not may_initiate(own.index, remote.index):
             raise HelloError(f"{own.index} does not open links to {remote.index}")
         sent = own.encode()
-        await self._frames.send(sent)
+        self._frames.send(sent)
         received = await self._frames.receive()
         hello = self._check(Hello.parse(received))
         if (hello.index, hello.public_key) != (remote.index, remote.public_key):
             raise HelloError(f"wanted party {remote.index}, found somebody else")
         minor = own.versions.common(hello.versions)
         noise = self._noise(True, prologue(sent, received, minor), remote.public_key)
-        await self._frames.send(noise.write_message())
+        self._frames.send(noise.write_message())
         _expect_empty(noise.read_message(await self._frames.receive()))
-        link = self._link(LinkTerms(noise.split(), own, hello, minor, initiator=True))
-        await link.confirm(initiator=True)
-        return link
+        return self._link(LinkTerms(noise.split(), own, hello, minor, initiator=True), None)
 
     async def respond(self, lookup: Lookup) -> Link:
         own = self._local.hello()
@@ -154,15 +152,14 @@ class _Handshake:
         if remote is None or (remote.index, remote.public_key) != (hello.index, hello.public_key):
             raise HelloError(f"unknown static key of somebody who claims index {hello.index}")
         sent = own.encode()
-        await self._frames.send(sent)
+        self._frames.send(sent)
         noise = self._noise(False, prologue(received, sent, minor), remote.public_key)
         _expect_empty(noise.read_message(await self._frames.receive()))
-        await self._frames.send(noise.write_message())
-        link = self._link(LinkTerms(noise.split(), own, hello, minor, initiator=False))
+        self._frames.send(noise.write_message())
+        terms = LinkTerms(noise.split(), own, hello, minor, initiator=False)
         # SECURITY: a recorded first message can be played again; a link that it opened would
         # end the epoch. So this side counts a link only when the peer has used the new key.
-        await link.confirm(initiator=False)
-        return link
+        return self._link(terms, await self._frames.take(CONFIRMATION_BYTES))
 
     def _check(self, hello: Hello) -> Hello:
         if hello.deployment != self._local.deployment:
@@ -177,8 +174,10 @@ class _Handshake:
             remote_static=remote,
         )
 
-    def _link(self, terms: LinkTerms) -> Link:
-        return Link(self._stream, terms, self._clock, self._settings, self._frames.rest)
+    def _link(self, terms: LinkTerms, confirmation: bytes | None) -> Link:
+        link = Link(self._stream, terms, self._clock, self._settings)
+        link.open(confirmation, self._frames.rest)
+        return link
 
     async def run(self, deadline: float, steps: Coroutine[Any, Any, Link]) -> Link:
         try:
@@ -194,8 +193,7 @@ class _Handshake:
             raise
         logger.warning("handshake of %s failed: %s", self._local.index, reason)
         # SECURITY: the peer is told that it was refused, never why.
-        with contextlib.suppress(LinkError, TimeoutError):
-            await within(self._clock, 0.5, self._frames.send(b""))
+        self._frames.send(b"")
         await self._stream.close()
         raise LinkError(FAILED, reason=reason)
 

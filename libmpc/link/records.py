@@ -13,7 +13,7 @@ tag.
 from __future__ import annotations
 
 import struct
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
@@ -118,38 +118,55 @@ class Opener:
         self._aead = AESGCM(key)
         self._number = 0
         self._max_message = max_message
-        self._pending = bytearray()
+        self._record = bytearray()  # one that came in several chunks
+        self._wanted = 0  # its length, once that is known
+        self._filled = 0
         self._parts: list[Buffer] = []
         self._size = 0
 
-    def feed(self, chunk: Buffer) -> Generator[Message, None, None]:
-        """The messages that ``chunk`` completes.
+    def feed(self, chunk: Buffer) -> Iterator[Message]:
+        """The messages that ``chunk`` completes; a record that lies in it is not copied.
 
         Raises:
             LinkError: anything is wrong with a record; the link is of no use any more.
         """
-        if self._pending:
-            self._pending += chunk
-            chunk = self._pending
-        position, end = 0, len(chunk)
-        view = memoryview(chunk)
-        try:
-            while end - position >= _LENGTH.size:
-                (head,) = _LENGTH.unpack_from(view, position)
-                size = head & ~_LAST
-                self._check_size(size, bool(head & _LAST))
-                stop = position + _LENGTH.size + size
-                if stop > end:
-                    break
-                record = view[position:stop]
-                position = stop
-                message = self._open(record, bool(head & _LAST))
-                if message is not None:
-                    yield message
-        finally:
-            if position or not self._pending:
-                self._pending = bytearray(view[position:])
-            view.release()
+        rest = memoryview(chunk)
+        while rest:
+            if self._filled or len(rest) < _LENGTH.size:
+                rest = self._collect(rest)
+                if not self._wanted or self._filled < self._wanted:
+                    continue
+                record = memoryview(self._record)[: self._wanted]
+                self._filled = self._wanted = 0
+            else:
+                size = self._check(rest)
+                if size > len(rest):
+                    rest = self._collect(rest)
+                    continue
+                record, rest = rest[:size], rest[size:]
+            message = self._open(record)
+            record.release()  # the buffer behind it may have to grow
+            if message is not None:
+                yield message
+
+    def _collect(self, rest: memoryview) -> memoryview:
+        """Put the beginning of ``rest`` to the record that has begun."""
+        size = self._wanted or _LENGTH.size
+        taken = rest[: size - self._filled]
+        if len(self._record) < size:
+            self._record.extend(bytes(size - len(self._record)))
+        self._record[self._filled : self._filled + len(taken)] = taken
+        self._filled += len(taken)
+        if not self._wanted and self._filled == _LENGTH.size:
+            self._wanted = self._check(self._record)
+        return rest[len(taken) :]
+
+    def _check(self, record: Buffer) -> int:
+        """The length of the record that begins here, with its head."""
+        (head,) = _LENGTH.unpack_from(record)
+        size: int = head & ~_LAST
+        self._check_size(size, bool(head & _LAST))
+        return _LENGTH.size + size
 
     def _check_size(self, size: int, last: bool) -> None:
         # Before anything is buffered: a peer cannot make us hold more than one record of garbage.
@@ -160,18 +177,15 @@ class Opener:
         if self._size + size - TAG_BYTES > self._max_message + HEADER_BYTES:
             raise _invalid("message longer than allowed")
 
-    def _open(self, record: memoryview, last: bool) -> Message | None:
-        head, body = record[: _LENGTH.size], record[_LENGTH.size :]
+    def _open(self, record: memoryview) -> Message | None:
         number = self._number
         self._number += 1
+        head = bytes(record[: _LENGTH.size])
         try:
-            plaintext = self._aead.decrypt(nonce_bytes(number), body, bytes(head))
+            plaintext = self._aead.decrypt(nonce_bytes(number), record[_LENGTH.size :], head)
         except InvalidTag:
             raise _invalid(f"record {number} has a wrong tag") from None
-        finally:
-            head.release()
-            body.release()
-            record.release()
+        last = bool(head[0] & 0x80)
         if last and not self._parts:
             return self._message(plaintext)
         self._parts.append(plaintext)

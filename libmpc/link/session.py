@@ -1,8 +1,8 @@
 """A link: one long-lived, sealed, bidirectional connection between two services.
 
-Three tasks belong to a link: one reads and calls the handler, one sends what ``post`` has sealed,
-one sends heartbeats and watches for silence. When one of them finds something wrong, the link is
-over for good, every waiter wakes, and a new link needs a new handshake.
+Messages leave from within ``post`` and arrive from within the event loop's call to ``on_data``;
+one task sends heartbeats and watches for silence. When something is wrong, the link is over for
+good, every waiter wakes, and a new link needs a new handshake.
 """
 
 from __future__ import annotations
@@ -10,30 +10,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
 from libmpc.clock import Clock
 from libmpc.failure import describe
 from libmpc.link.errors import LinkEndedError, LinkError
 from libmpc.link.hello import PARTIES
 from libmpc.link.noise import HandshakeResult
-from libmpc.link.outbox import Outbox
-from libmpc.link.records import Message, Opener, Sealer
+from libmpc.link.pulse import Beat, Pulse
+from libmpc.link.records import HEADER_BYTES, RECORD_OVERHEAD, Message, Opener, Sealer
 from libmpc.link.stream import Buffer, ByteStream
 from libmpc.link.terms import LinkSettings, LinkTerms, Traffic
 
 logger = logging.getLogger(__name__)
 
 Handler = Callable[[Message], None]
-
 MAX_KIND = 253
 _HEARTBEAT = 254
 _END = 255
+#: the initiator's first record: an empty message, which proves that it has the key
+CONFIRMATION_BYTES = RECORD_OVERHEAD + HEADER_BYTES
 # Shutting down is bounded in real time, whatever clock decides about the peer.
 _FLUSH_SECONDS = 0.5
-_CLOSE_SECONDS = 0.4
 
 
 class Link:
@@ -50,12 +48,7 @@ class Link:
     """
 
     def __init__(
-        self,
-        stream: ByteStream,
-        terms: LinkTerms,
-        clock: Clock,
-        settings: LinkSettings,
-        early: Buffer = b"",
+        self, stream: ByteStream, terms: LinkTerms, clock: Clock, settings: LinkSettings
     ) -> None:
         keys = terms.result.initiator_key, terms.result.responder_key
         own_key, peer_key = keys if terms.initiator else keys[::-1]
@@ -64,6 +57,7 @@ class Link:
         self.peer_nonce = terms.peer.nonce
         self.version = (terms.own.versions.major, terms.minor)
         self.transcript = terms.result.transcript
+        self.sent = Traffic()
         self.received = Traffic()
         self.error: LinkError | None = None
         self._local = terms.own.index
@@ -71,25 +65,21 @@ class Link:
         self._stream = stream
         self._clock = clock
         self._settings = settings
-        self._outbox = Outbox(stream, Sealer(own_key), settings.high_water)
+        self._sealer = Sealer(own_key)
         self._opener = Opener(peer_key, settings.max_message)
-        self._early = early
+        self._early: Buffer = b""
         self._handler: Handler | None = None
         self._on_end: Callable[[], None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._heard = False
+        self._task: asyncio.Task[None] | None = None
+        self._pulse = Pulse(settings)
+        self._paused = True
         self._over = False
         self._ending = False
-        self._resumed = asyncio.Event()
         self._closed = asyncio.Event()
 
     def __repr__(self) -> str:
         state = "closed" if self._over else "open"
         return f"<Link {self._local} to {self.peer}, {state}, {self.transcript.hex()[:8]}>"
-
-    @property
-    def sent(self) -> Traffic:
-        return self._outbox.traffic
 
     # -- secrets of this handshake
 
@@ -116,7 +106,7 @@ class Link:
     # -- sending
 
     def post(self, kind: int, bundle: int, step: int, *buffers: Buffer) -> None:
-        """Seal one message now and send it as soon as possible, without waiting.
+        """Seal one message and hand it to the network, without waiting.
 
         The payload is the buffers, joined (contiguous numpy arrays will do); they may be changed
         once this has returned. Messages arrive in the order of the calls. A long one holds up the
@@ -127,10 +117,19 @@ class Link:
         """
         if not 0 <= kind <= MAX_KIND:
             raise ValueError(f"message kinds go from 0 to {MAX_KIND}")
-        if self._over or self._ending:
+        if not self.alive:
             raise self._gone()
-        self.sent.payload_bytes += self._outbox.put(kind, bundle, step, buffers)
+        self.sent.payload_bytes += self._put(kind, bundle, step, buffers)
         self.sent.messages += 1
+
+    def _put(self, kind: int, bundle: int, step: int, buffers: tuple[Buffer, ...] = ()) -> int:
+        size = -HEADER_BYTES
+        for record in self._sealer.seal(kind, bundle, step, buffers):
+            size += len(record) - RECORD_OVERHEAD
+            self.sent.wire_bytes += len(record)
+            self._stream.write(record)
+        self._pulse.used = True
+        return size
 
     async def send(self, kind: int, bundle: int, step: int, *buffers: Buffer) -> None:
         """``post``, and wait while more than ``high_water`` bytes are on their way out.
@@ -141,9 +140,10 @@ class Link:
             LinkError: the link is over.
         """
         self.post(kind, bundle, step, *buffers)
-        await self._outbox.room()
-        if self._over:
-            raise self._gone()
+        if self._stream.unsent > self._settings.high_water:
+            await self._stream.room(self._settings.high_water)
+            if self._over:
+                raise self._gone()
 
     # -- receiving
 
@@ -159,47 +159,52 @@ class Link:
             raise RuntimeError("a link has one handler")
         self._handler = handler
         self._on_end = on_end
-        self._resumed.set()
+        self._paused = False
+        asyncio.get_running_loop().call_soon(self._begin)
         if self._over and on_end is not None:
             on_end()
 
+    def _begin(self) -> None:
+        early, self._early = self._early, b""
+        if early and not self._over:
+            self.on_data(early)
+        if not self._paused:
+            self._stream.resume()
+
     def pause(self) -> None:
         """Stop reading, so that a peer that sends too much has to wait; ``resume`` soon."""
-        self._resumed.clear()
+        self._paused = True
+        self._stream.pause()
 
     def resume(self) -> None:
         """Read again after ``pause``."""
-        self._resumed.set()
+        if self._paused:
+            self._paused = False
+            self._pulse.heard = True
+            self._stream.resume()
 
-    async def _read(self) -> None:
-        await self._resumed.wait()
-        self._take(self._early)
-        while True:
-            if not self._resumed.is_set():
-                await self._resumed.wait()
-                self._heard = True
-            self._take(await self._chunk())
-
-    async def _chunk(self) -> Buffer:
-        chunk = await self._stream.receive()
-        if not chunk:
-            # A peer that is frozen or killed looks like this, too; a wanted end is a message.
-            raise LinkError("the link broke: the stream ended without notice")
-        return chunk
-
-    def _take(self, chunk: Buffer) -> None:
-        self._heard = True
+    def on_data(self, chunk: Buffer) -> None:
+        """For the stream: bytes of the peer's."""
+        if self._over:
+            return
+        self._pulse.heard = True
         self.received.wire_bytes += len(chunk)
-        for message in self._opener.feed(chunk):
-            if message.kind == _HEARTBEAT:
-                continue
-            if message.kind == _END:
-                raise LinkEndedError("the peer ended the link")
-            self.received.messages += 1
-            self.received.payload_bytes += len(message.payload)
-            self._handle(message)
-            if self._over:
-                return
+        try:
+            for message in self._opener.feed(chunk):
+                if message.kind <= MAX_KIND:
+                    self.received.messages += 1
+                    self.received.payload_bytes += len(message.payload)
+                    self._handle(message)
+                elif message.kind == _END:
+                    self._finish(None)
+                if self._over:
+                    return
+        except LinkError as error:
+            self._finish(error)
+
+    def on_end(self, error: LinkError | None) -> None:
+        """For the stream: nothing more comes. A wanted end is a message, so this is none."""
+        self._finish(error or LinkError("the link broke: the stream ended without notice"))
 
     def _handle(self, message: Message) -> None:
         assert self._handler is not None
@@ -214,71 +219,39 @@ class Link:
 
     # -- life and death
 
-    async def confirm(self, initiator: bool) -> None:
-        """Finish the handshake: the initiator proves with a first record that it has the key.
+    def open(self, confirmation: bytes | None, early: bytes) -> None:
+        """Finish the handshake; called once, by ``connect`` and ``accept``.
 
-        Called once, by ``connect`` and ``accept``.
+        Args:
+            confirmation: the peer's first record, at the responder; the initiator sends its own.
+            early: what has arrived after it.
+
+        Raises:
+            LinkError: it is no confirmation.
         """
-        if initiator:
-            self._outbox.put(_HEARTBEAT, 0, 0, ())
-        else:
-            chunk, self._early = self._early, b""
-            while not self._is_confirmation(chunk):
-                chunk = await self._chunk()
-        for work in (self._read(), self._outbox.run(), self._watch()):
-            self._spawn(work)
-
-    def _is_confirmation(self, chunk: Buffer) -> bool:
-        self.received.wire_bytes += len(chunk)
-        # Closing the iterator keeps what follows the first record for the reader.
-        with contextlib.closing(self._opener.feed(chunk)) as messages:
-            for message in messages:
-                if message.kind != _HEARTBEAT:
-                    raise LinkError("the link broke: no confirmation")
-                return True
-        return False
+        if confirmation is not None:
+            messages = list(self._opener.feed(confirmation))
+            if [message.kind for message in messages] != [_HEARTBEAT]:
+                raise LinkError("the link broke: no confirmation")
+            self.received.wire_bytes += len(confirmation)
+        self._early = early
+        self._stream.pause()
+        self._stream.attach(self)
+        if confirmation is None:
+            self._put(_HEARTBEAT, 0, 0)
+        self._task = asyncio.ensure_future(self._watch())
 
     async def _watch(self) -> None:
-        """Heartbeats, and the end of a peer that is silent.
-
-        Silence is counted in ticks that this process has seen: after its own event loop was
-        blocked for long, what the peer sent meanwhile is read before the peer is called dead.
-        """
-        tick = self._settings.heartbeat / 2
-        limit = math.ceil(self._settings.timeout / tick)
-        outbox = self._outbox
-        silent = idle = 0
-        while True:
-            await self._clock.sleep(tick)
-            idle = 0 if outbox.used or outbox.queued else idle + 1
-            silent = 0 if self._heard or not self._resumed.is_set() else silent + 1
-            outbox.used = self._heard = False
-            if silent >= limit:
-                raise LinkError(
-                    "the link broke: the peer is silent",
-                    reason=f"nothing from {self.peer} for {self._settings.timeout:g} s",
-                )
-            if idle >= 2:
-                outbox.put(_HEARTBEAT, 0, 0, ())
-                idle, outbox.used = 0, False
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        self._track(asyncio.ensure_future(self._guard(work)))
-
-    def _track(self, task: asyncio.Task[None]) -> None:
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await work
-        except LinkEndedError:
-            self._finish(None)
-        except LinkError as error:
-            self._finish(error)
-        except Exception as error:  # noqa: BLE001 - as above
-            logger.error("link %s to %s failed: %s", self._local, self.peer, describe(error))
-            self._finish(LinkError("the link broke", reason=type(error).__name__))
+        pulse = self._pulse
+        while not self._over:
+            await self._clock.sleep(pulse.seconds)
+            beat = pulse.tick(sending=self._stream.unsent > 0, reading=not self._paused)
+            if beat is Beat.DEAD:
+                reason = f"nothing from {self.peer} for {self._settings.timeout:g} s"
+                self._finish(LinkError("the link broke: the peer is silent", reason=reason))
+            elif beat is Beat.SEND:
+                self._put(_HEARTBEAT, 0, 0)
+                pulse.used = False
 
     def _gone(self) -> LinkError:
         if self.error is not None:
@@ -293,18 +266,14 @@ class Link:
         if error is not None:
             logger.warning("link %s to %s: %s", self._local, self.peer, error.reason)
         self._secrets = None
-        self._outbox.drop()
-        for task in self._tasks:
-            if task is not asyncio.current_task():
-                task.cancel()
-        self._track(asyncio.ensure_future(self._close_stream()))
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+        self._task = asyncio.ensure_future(self._close_stream())
         if self._on_end is not None:
             self._on_end()
 
     async def _close_stream(self) -> None:
-        with contextlib.suppress(Exception):
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                await self._stream.close()
+        await self._stream.close()
         self._closed.set()
 
     @property
@@ -321,11 +290,11 @@ class Link:
 
         Idempotent; raises nothing; returns within 1 s.
         """
-        if not self._over and not self._ending:
+        if self.alive:
             self._ending = True
-            self._outbox.put(_END, 0, 0, ())
+            self._put(_END, 0, 0)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_FLUSH_SECONDS):
-                    await self._outbox.empty()
+                    await self._stream.room(0)
             self._finish(None)
         await self._closed.wait()

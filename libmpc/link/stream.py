@@ -1,31 +1,64 @@
-"""The seam to the network: bytes there and back, in order."""
+"""The seam to the network: bytes there and back, in order, pushed rather than asked for."""
 
 from __future__ import annotations
 
 from typing import Protocol, TypeAlias
 
+from libmpc.link.errors import LinkError
+
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 
+class Sink(Protocol):
+    """Who takes what a stream receives. Called by the event loop only, never from within a call
+    to the stream."""
+
+    def on_data(self, chunk: Buffer) -> None:
+        """The next bytes, in pieces that need not be those sent; valid during the call only."""
+        ...
+
+    def on_end(self, error: LinkError | None) -> None:
+        """Nothing more comes: the peer's side ended, or the stream broke with ``error``."""
+        ...
+
+
 class ByteStream(Protocol):
-    """A full-duplex stream of bytes, whose chunks need not arrive as they were sent."""
+    """A full-duplex stream of bytes. Whoever is told of its end must still close it."""
 
-    async def send(self, data: Buffer) -> None:
-        """Send ``data``; returns when there is room for more. One caller at a time.
+    @property
+    def unsent(self) -> int:
+        """Bytes written that wait: for the peer to take earlier ones, or for the network."""
+        ...
 
-        Raises:
-            LinkError: the stream is broken.
+    def write(self, data: Buffer) -> None:
+        """Send ``data``, which must not change any more; never waits.
+
+        What is written after the end, or after ``close``, is dropped.
         """
         ...
 
-    async def receive(self) -> Buffer:
-        """The next bytes; empty when the peer's side has ended. One caller at a time.
+    async def room(self, level: int) -> None:
+        """Return when at most ``level`` bytes are unsent, or the stream is over."""
+        ...
 
-        Raises:
-            LinkError: the stream is broken.
+    def attach(self, sink: Sink) -> None:
+        """Give what arrives to ``sink`` from now on; before the first one it waits.
+
+        A sink that is attached after the end hears of the end, too.
         """
+        ...
+
+    def pause(self) -> None:
+        """Give nothing to the sink, not even the end, so that the peer has to wait."""
+        ...
+
+    def resume(self) -> None:
+        """The opposite of ``pause``."""
         ...
 
     async def close(self) -> None:
-        """End both directions. Idempotent; raises nothing."""
+        """End both directions; the sink hears nothing more.
+
+        Idempotent; raises nothing; returns within half a second.
+        """
         ...

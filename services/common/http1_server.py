@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import socket
 from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
 
 from libmpc.errors import ConfigError
+from services.common.listen import listen
 from services.common.tls import TlsFiles
 
 logger = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class Http1Server:
         except OSError as error:  # SSLError is one
             raise ConfigError(f"cannot use the TLS files: {error}") from None
         # uvicorn would log a port in use and call sys.exit; so the socket is made here.
-        self._socket = _listen(host, port)
+        self._socket = listen(host, port)
         self._server = _Server(config)
         self._task: asyncio.Task[None] | None = None
 
@@ -90,24 +90,3 @@ class Http1Server:
             self._task.cancel()
         with contextlib.suppress(Exception, asyncio.CancelledError):
             await self._task
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    listener: socket.socket | None = None
-    try:
-        family, kind, proto, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, proto)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(1024)
-        listener.setblocking(False)
-    except OSError as error:
-        if listener is not None:
-            listener.close()
-        raise ConfigError(
-            f"cannot listen on {host}: port {port} is in use or not allowed ({error.strerror}); "
-            "stop what uses it or choose another port"
-        ) from None
-    return listener

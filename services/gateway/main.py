@@ -13,7 +13,7 @@ from libmpc.identity.keys import GatewayIdentity
 from libmpc.link import GATEWAY, Link, LocalIdentity, RemoteIdentity, connect
 from services.common.health import health_app
 from services.common.http1_server import Http1Server
-from services.common.http2_client import connect_stream
+from services.common.http2 import connect_stream
 from services.common.loop import run_loop
 from services.common.telemetry import setup_logging
 from services.gateway.app import make_app

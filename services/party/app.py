@@ -7,10 +7,10 @@ from fastapi import FastAPI
 from libmpc._version import __version__
 from libmpc.party.messages import PartyStatus
 from libmpc.party.node import PartyNode
-from services.common.http2_server import LinkEndpoint, mount
+from services.common.http2 import mount
 
 
-def make_app(node: PartyNode, endpoint: LinkEndpoint) -> FastAPI:
+def make_app(node: PartyNode) -> FastAPI:
     """Control routes and the link route. Reachable with a certificate of the deployment only."""
     app = FastAPI(
         title="libmpc party",
@@ -24,5 +24,5 @@ def make_app(node: PartyNode, endpoint: LinkEndpoint) -> FastAPI:
     async def status() -> PartyStatus:
         return node.answers.status()
 
-    mount(app, endpoint)
+    mount(app)
     return app

@@ -17,8 +17,7 @@ from libmpc.party.store import Store
 from libmpc.runtime import warm_up
 from services.common.health import health_app
 from services.common.http1_server import Http1Server
-from services.common.http2_client import connect_stream
-from services.common.http2_server import Http2Server, LinkEndpoint
+from services.common.http2 import Http2Server, LinkEndpoint, connect_stream
 from services.common.loop import run_loop
 from services.common.memory import keep_large_buffers
 from services.common.telemetry import setup_logging
@@ -68,9 +67,7 @@ async def _serve(settings: PartySettings) -> None:
         settings.node_settings(),
     )
     endpoint = LinkEndpoint(node.accept)
-    server = Http2Server(
-        make_app(node, endpoint), settings.host, settings.port, tls, endpoint=endpoint
-    )
+    server = Http2Server(make_app(node), settings.host, settings.port, tls, endpoint=endpoint)
     health = Http1Server(
         health_app("libmpc party", __version__, lambda: node.reason, make_registry(node)),
         settings.health_host,

@@ -12,7 +12,7 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from libmpc.link import ByteStream, Link, LinkSettings, Message, accept
-from services.common.http2_server import Http2Server, LinkEndpoint, mount
+from services.common.http2 import Http2Server, LinkEndpoint, mount
 from services.common.tls import TlsFiles
 from tests.link.support import identity, known
 
@@ -48,12 +48,12 @@ async def on_stream(stream: ByteStream) -> None:
 async def main(port: int, tls: TlsFiles) -> None:
     app = FastAPI()
     endpoint = LinkEndpoint(on_stream)
-    mount(app, endpoint)
+    mount(app)
     server = Http2Server(app, "127.0.0.1", port, tls, endpoint=endpoint)
     await server.start()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
-    await server.wait()
+    await asyncio.get_running_loop().create_future()
 
 
 if __name__ == "__main__":

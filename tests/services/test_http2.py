@@ -16,15 +16,14 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import uvloop
 from fastapi import FastAPI
-from pyreqwest.client import ClientBuilder
 
 from libmpc.errors import ConfigError
 from libmpc.link import ByteStream, Inbox, Link, LinkError, accept, connect
-from services.common.http2_client import connect_stream
-from services.common.http2_server import Http2Server, LinkEndpoint, mount
+from services.common.http2 import Http2Server, LinkEndpoint, connect_stream, mount
 from services.common.memory import keep_large_buffers
 from services.common.tls import TlsFiles
 from tests.link.support import identity, known, remote
@@ -89,7 +88,7 @@ async def server(
         return {"still": "works"}
 
     endpoint = LinkEndpoint(on_stream)
-    mount(app, endpoint)
+    mount(app)
     port = free_port()
     http = Http2Server(app, "127.0.0.1", port, tls, endpoint=endpoint)
     await http.start()
@@ -136,12 +135,12 @@ def test_full_duplex(run: Run, files: dict[str, TlsFiles], secure: bool) -> None
 def test_plain_routes_beside_the_link(files: dict[str, TlsFiles]) -> None:
     async def main() -> None:
         async with server(None) as port:
-            client = ClientBuilder().no_proxy().http2_prior_knowledge().build()
-            answer = await client.get(f"{url(port, 'http')}/v1/plain").build().send()
-            assert await answer.json() == {"still": "works"}
-            answer = await client.get(f"{url(port, 'http')}/link/v1").build().send()
-            assert answer.status == 405
-            await client.close()
+            async with httpx.AsyncClient(http1=False, http2=True) as client:
+                answer = await client.get(f"{url(port, 'http')}/v1/plain")
+                assert answer.json() == {"still": "works"}
+                assert answer.http_version == "HTTP/2"
+                answer = await client.get(f"{url(port, 'http')}/link/v1")
+                assert answer.status_code == 405
 
     asyncio.run(main())
 
@@ -184,8 +183,8 @@ def test_stopping_is_bounded_although_a_request_hangs() -> None:
         await again.stop()
 
     async def get(port: int) -> None:
-        client = ClientBuilder().no_proxy().http2_prior_knowledge().build()
-        await client.get(f"{url(port, 'http')}/hang").build().send()
+        async with httpx.AsyncClient(http1=False, http2=True, timeout=30) as client:
+            await client.get(f"{url(port, 'http')}/hang")
 
     asyncio.run(main())
 

@@ -1,0 +1,102 @@
+"""HTTP/2 in the running event loop: links, and ordinary requests for an ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+
+from services.common.http2.asgi import Application
+from services.common.http2.endpoint import LinkEndpoint
+from services.common.http2.limits import MAX_CONNECTIONS, OPENING_SECONDS
+from services.common.http2.server_connection import ServerConnection
+from services.common.listen import listen
+from services.common.tls import TlsFiles
+
+logger = logging.getLogger(__name__)
+
+REQUESTS_SECONDS = 1.0
+CONNECTIONS_SECONDS = 0.7
+
+
+class Http2Server:
+    """One listening port. Installs no signal handlers; lifespan events are not sent.
+
+    Args:
+        app: any ASGI application.
+        host: address to listen on.
+        port: port to listen on; 0 for a free one.
+        tls: own certificate, and whose client certificates to ask for; ``None`` for clear text,
+            where clients must begin with HTTP/2 (prior knowledge).
+        endpoint: takes links.
+
+    Raises:
+        ConfigError: a file cannot be used.
+    """
+
+    def __init__(
+        self,
+        app: Application,
+        host: str,
+        port: int,
+        tls: TlsFiles | None,
+        *,
+        endpoint: LinkEndpoint | None = None,
+    ) -> None:
+        self._app = app
+        self._address = (host, port)
+        self._context = None if tls is None else tls.server_context()
+        self._endpoint = endpoint
+        self._connections: set[ServerConnection] = set()
+        self._socket: socket.socket | None = None
+        self._server: asyncio.Server | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        assert self._socket is not None
+        return int(self._socket.getsockname()[1])
+
+    async def start(self) -> None:
+        """Listen; returns once connections are accepted.
+
+        Raises:
+            ConfigError: the port is in use or not allowed.
+        """
+        self._socket = listen(*self._address)
+        self._server = await asyncio.get_running_loop().create_server(
+            self._connection,
+            sock=self._socket,
+            ssl=self._context,
+            ssl_handshake_timeout=None if self._context is None else OPENING_SECONDS,
+        )
+
+    def _connection(self) -> asyncio.Protocol:
+        if len(self._connections) >= MAX_CONNECTIONS:
+            return _Refusal()
+        connection = ServerConnection(self._app, self._endpoint, self._connections.discard)
+        self._connections.add(connection)
+        return connection
+
+    async def stop(self) -> None:
+        """End the streams of peers, then the rest. Idempotent; takes at most 3 s."""
+        if self._server is not None:
+            self._server.close()
+        if self._endpoint is not None:
+            await self._endpoint.close()
+        connections = set(self._connections)
+        tasks = {task for each in connections for task in each.requests.tasks.values()}
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=REQUESTS_SECONDS)
+            if late:
+                logger.warning("requests after %g s were cut off", REQUESTS_SECONDS)
+        if connections:
+            ends = [asyncio.ensure_future(each.finish()) for each in connections]
+            await asyncio.wait(ends, timeout=CONNECTIONS_SECONDS)
+
+
+class _Refusal(asyncio.Protocol):
+    """One connection too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
