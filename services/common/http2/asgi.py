@@ -13,9 +13,10 @@ from libmpc.failure import describe
 
 logger = logging.getLogger(__name__)
 
-Event: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
 Application: TypeAlias = Callable[
-    [Event, Callable[[], Awaitable[Event]], Callable[[Event], Awaitable[None]]], Awaitable[None]
+    [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
+    Awaitable[None],
 ]
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
@@ -29,7 +30,7 @@ class Answer:
     body: bytearray = field(default_factory=bytearray)
 
 
-def scope_of(headers: Iterable[tuple[bytes, bytes]], peer: Any, own: Any) -> Event:
+def scope_of(headers: Iterable[tuple[bytes, bytes]], peer: Any, own: Any) -> Message:
     """The ASGI scope of a request.
 
     Raises:
@@ -58,18 +59,18 @@ def scope_of(headers: Iterable[tuple[bytes, bytes]], peer: Any, own: Any) -> Eve
     }
 
 
-async def answer(app: Application, scope: Event, body: bytes) -> Answer:
+async def answer(app: Application, scope: Message, body: bytes) -> Answer:
     """Run the application; whatever it does, there is an answer. Cancelled when nobody waits."""
-    events: list[Event] = [{"type": "http.request", "body": body, "more_body": False}]
+    events: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
     found = Answer()
 
-    async def receive() -> Event:
+    async def receive() -> Message:
         if not events:
             # A client that goes away cancels all of this.
             await asyncio.get_running_loop().create_future()
         return events.pop()
 
-    async def send(event: Event) -> None:
+    async def send(event: Message) -> None:
         if event["type"] == "http.response.start":
             found.status = event["status"]
             found.headers = [(name.lower(), value) for name, value in event.get("headers", ())]

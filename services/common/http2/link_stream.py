@@ -95,8 +95,9 @@ class LinkStream:
 
     async def room(self, level: int) -> None:
         while self.unsent > level:
-            # Has the transport call ``wake`` as soon as it holds no more than that.
-            self._transport.set_write_buffer_limits(level, level)
+            # Has the transport call ``wake`` as soon as it holds no more than that of the rest.
+            rest = max(0, level - self._waiting_bytes)
+            self._transport.set_write_buffer_limits(rest, rest)
             self._drained.clear()
             await self._drained.wait()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -24,7 +24,7 @@ from h2.exceptions import ProtocolError
 
 from libmpc.failure import describe
 from libmpc.link import LinkError
-from services.common.http2.asgi import Answer, Application, Headers, answer, scope_of
+from services.common.http2.asgi import Answer, Application, Headers, Message, answer, scope_of
 from services.common.http2.limits import MAX_BODY_BYTES
 
 logger = logging.getLogger(__name__)
@@ -121,19 +121,23 @@ class Requests:
         except ValueError:  # UnicodeDecodeError is one
             self.respond(stream, Answer(400))
             return
-        work = self._answer(stream, answer(self._app, scope, bytes(request.body)))
-        self.tasks[stream] = asyncio.ensure_future(work)
+        task = asyncio.ensure_future(self._answer(stream, scope, bytes(request.body)))
+        self.tasks[stream] = task
+        # One that is cancelled before it has begun runs nothing of its own.
+        task.add_done_callback(lambda _: self._done(stream))
 
-    async def _answer(self, stream: int, work: Coroutine[None, None, Answer]) -> None:
+    async def _answer(self, stream: int, scope: Message, body: bytes) -> None:
+        said = await answer(self._app, scope, body)
         try:
-            self.respond(stream, await work)
+            self.respond(stream, said)
         except ProtocolError as error:  # headers that HTTP/2 does not allow
             logger.error("an answer cannot be sent: %s", describe(error))
             self._wire.h2.reset_stream(stream, ErrorCodes.INTERNAL_ERROR)
-        finally:
-            self._wire.flush()
-            self.tasks.pop(stream, None)
-            self._answered()
+        self._wire.flush()
+
+    def _done(self, stream: int) -> None:
+        del self.tasks[stream]
+        self._answered()
 
     def _forget(self, stream: int) -> None:
         self._coming.pop(stream, None)

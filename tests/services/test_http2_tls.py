@@ -1,0 +1,96 @@
+"""Who gets a connection: certificates on both sides, and files that cannot be used."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+from libmpc.errors import ConfigError
+from libmpc.link import ByteStream, LinkError
+from services.common.http2 import Http2Server, connect_stream
+from services.common.tls import TlsFiles
+from tests.services.http2 import free_port, server, url
+
+
+def test_a_client_without_a_certificate_is_refused(files: dict[str, TlsFiles]) -> None:
+    async def main() -> None:
+        async with server(files["one"]) as port:
+            context = ssl.create_default_context(cafile=str(files["zero"].ca))
+            context.set_alpn_protocols(["h2"])
+            with pytest.raises((ssl.SSLError, ConnectionError)):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+                writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
+                # With TLS 1.3 the client learns of it when it reads.
+                assert not await reader.read(1)
+                raise ConnectionError
+
+    asyncio.run(main())
+
+
+def test_strangers_are_refused_on_both_sides(
+    files: dict[str, TlsFiles], strangers: dict[str, TlsFiles]
+) -> None:
+    eve = strangers["eve"]
+    calls: list[ByteStream] = []
+
+    async def on_stream(stream: ByteStream) -> None:
+        calls.append(stream)
+
+    async def main() -> None:
+        async with server(files["one"], on_stream) as port:
+            trusting = TlsFiles(eve.certificate, eve.key, files["zero"].ca)
+            with pytest.raises(LinkError, match=f"127.0.0.1:{port}"):
+                await connect_stream(url(port), trusting)
+        async with server(eve, on_stream) as port:
+            with pytest.raises(LinkError, match=f"127.0.0.1:{port}") as caught:
+                await connect_stream(url(port), files["zero"])
+            assert "ertificate" in caught.value.reason
+        assert calls == []
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:1", "127.0.0.1:1", "https://"])
+def test_urls_that_do_not_fit_the_files(files: dict[str, TlsFiles], address: str) -> None:
+    with pytest.raises(ConfigError, match="https://host:port"):
+        asyncio.run(drop(connect_stream(address, files["zero"])))
+
+
+async def drop(work: Coroutine[Any, Any, object]) -> None:
+    await work
+
+
+@pytest.mark.parametrize("part", ["certificate", "key", "ca"])
+@pytest.mark.parametrize("content", [None, b"", b"no PEM"])
+def test_unusable_files_are_named(
+    files: dict[str, TlsFiles], tmp_path: Path, part: str, content: bytes | None
+) -> None:
+    path = tmp_path / "file.pem"
+    if content is not None:
+        path.write_bytes(content)
+    good = files["zero"]
+    parts = {"certificate": good.certificate, "key": good.key, "ca": good.ca, part: path}
+    bad = TlsFiles(**parts)
+
+    async def main() -> None:
+        http = Http2Server(FastAPI(), "127.0.0.1", free_port(), bad)
+        await http.start()
+
+    with pytest.raises(ConfigError, match=str(path)):
+        asyncio.run(main())
+    with pytest.raises(ConfigError, match=str(path)):
+        asyncio.run(drop(connect_stream(url(1), bad)))
+
+
+def test_a_key_of_another_certificate_is_found(
+    files: dict[str, TlsFiles], strangers: dict[str, TlsFiles]
+) -> None:
+    good = files["zero"]
+    with pytest.raises(ConfigError, match="do not make a pair"):
+        TlsFiles(good.certificate, strangers["eve"].key, good.ca).check()
