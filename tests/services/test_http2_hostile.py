@@ -273,7 +273,7 @@ def test_idle_connections_end_and_links_do_not(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_connections_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.common.http2.server.MAX_CONNECTIONS", 1)
+    monkeypatch.setattr("services.common.http2.server_connection.MAX_CONNECTIONS", 1)
 
     async def main() -> None:
         async with server(None) as port:
@@ -281,7 +281,7 @@ def test_connections_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
                 first.write(PREFACE, frame(SETTINGS, 0, 0))
                 await first.until(SETTINGS)
                 async with raw(port) as second:
-                    assert await second.reader.read() == b""
+                    assert await second.goaway() == CALM
             await works_soon(port)
 
     async def works_soon(port: int) -> None:

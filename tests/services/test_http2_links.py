@@ -19,6 +19,7 @@ import uvloop
 
 from libmpc.link import ByteStream, Inbox, LinkError, accept
 from services.common.http2 import connect_stream
+from services.common.http2.link_stream import LinkStream
 from services.common.memory import keep_large_buffers
 from services.common.tls import TlsFiles
 from tests.link.support import identity, known
@@ -52,6 +53,29 @@ def test_full_duplex(run: Run, files: dict[str, TlsFiles], secure: bool) -> None
             assert (await inbox.receive()).bundle == 10 * len(BULK)
             await link.close()
             assert link.error is None
+
+    run(main())
+
+
+def test_small_messages_leave_at_once(run: Run) -> None:
+    """Neither side waits to fill a segment: both loops switch Nagle's algorithm off."""
+
+    async def main() -> None:
+        delays: list[int] = []
+
+        async def on_stream(stream: ByteStream) -> None:
+            delays.append(no_delay(stream))
+
+        async with server(None, on_stream) as port:
+            stream = await connect_stream(url(port, "http"), None)
+            delays.append(no_delay(stream))
+            await stream.close()
+        assert delays == [1, 1]
+
+    def no_delay(stream: ByteStream) -> int:
+        assert isinstance(stream, LinkStream)
+        tcp = stream._transport.get_extra_info("socket")
+        return int(tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
 
     run(main())
 

@@ -16,6 +16,7 @@ from libmpc.link import ByteStream, LinkError
 from services.common.http2 import Http2Server, connect_stream
 from services.common.tls import TlsFiles
 from tests.services.http2 import free_port, server, url
+from tests.services.raw import PREFACE, SETTINGS, frame, raw
 
 
 def test_a_client_without_a_certificate_is_refused(files: dict[str, TlsFiles]) -> None:
@@ -23,12 +24,11 @@ def test_a_client_without_a_certificate_is_refused(files: dict[str, TlsFiles]) -
         async with server(files["one"]) as port:
             context = ssl.create_default_context(cafile=str(files["zero"].ca))
             context.set_alpn_protocols(["h2"])
-            with pytest.raises((ssl.SSLError, ConnectionError)):
-                reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
-                writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
-                # With TLS 1.3 the client learns of it when it reads.
-                assert not await reader.read(1)
-                raise ConnectionError
+            # With TLS 1.3 the client learns of it when it reads.
+            with pytest.raises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError)):
+                async with raw(port, context) as client:
+                    client.write(PREFACE, frame(SETTINGS, 0, 0))
+                    await client.read()
 
     asyncio.run(main())
 
@@ -56,7 +56,28 @@ def test_strangers_are_refused_on_both_sides(
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("address", ["http://127.0.0.1:1", "127.0.0.1:1", "https://"])
+def test_failed_handshakes_take_no_place(
+    files: dict[str, TlsFiles], strangers: dict[str, TlsFiles], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.common.http2.server_connection.MAX_CONNECTIONS", 1)
+    eve = strangers["eve"]
+
+    async def main() -> None:
+        async with server(files["one"]) as port:
+            for _ in range(3):
+                with pytest.raises(LinkError):
+                    await connect_stream(url(port), eve)
+                with pytest.raises(LinkError):
+                    await connect_stream(url(port, "http"), None)
+            stream = await connect_stream(url(port), files["zero"])
+            await stream.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:1", "127.0.0.1:1", "https://", "https://a:x", "https://a:99999"]
+)
 def test_urls_that_do_not_fit_the_files(files: dict[str, TlsFiles], address: str) -> None:
     with pytest.raises(ConfigError, match="https://host:port"):
         asyncio.run(drop(connect_stream(address, files["zero"])))

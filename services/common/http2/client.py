@@ -84,17 +84,22 @@ async def connect_stream(
         LinkError: nobody answers there, or not as a party does; names host and port.
     """
     parts = urlsplit(url)
-    if parts.scheme != ("http" if tls is None else "https") or not parts.hostname:
+    scheme, usual = ("http", 80) if tls is None else ("https", 443)
+    try:
+        port = parts.port or usual
+    except ValueError:  # no number of a port
+        port = 0
+    if parts.scheme != scheme or not parts.hostname or not port:
         raise ConfigError(f"{url!r} is no URL of a service; expected https://host:port")
     name = parts.netloc
     context = None if tls is None else tls.client_context()
-    connection = ClientConnection(name, parts.scheme, parts.path.rstrip("/") + path)
+    connection = ClientConnection(name, scheme, parts.path.rstrip("/") + path)
     try:
         async with asyncio.timeout(timeout):
             await asyncio.get_running_loop().create_connection(
                 lambda: connection,
                 parts.hostname,
-                parts.port or (80 if tls is None else 443),
+                port,
                 ssl=context,
                 # SECURITY: the certificate must be this host's, not just some service's.
                 server_hostname=None if tls is None else parts.hostname,

@@ -8,7 +8,7 @@ import socket
 
 from services.common.http2.asgi import Application
 from services.common.http2.endpoint import LinkEndpoint
-from services.common.http2.limits import MAX_CONNECTIONS, OPENING_SECONDS
+from services.common.http2.limits import OPENING_SECONDS
 from services.common.http2.server_connection import ServerConnection
 from services.common.listen import listen
 from services.common.tls import TlsFiles
@@ -72,11 +72,7 @@ class Http2Server:
         )
 
     def _connection(self) -> asyncio.Protocol:
-        if len(self._connections) >= MAX_CONNECTIONS:
-            return _Refusal()
-        connection = ServerConnection(self._app, self._endpoint, self._connections.discard)
-        self._connections.add(connection)
-        return connection
+        return ServerConnection(self._app, self._endpoint, self._connections)
 
     async def stop(self) -> None:
         """End the streams of peers, then the rest. Idempotent; takes at most 3 s."""
@@ -93,10 +89,3 @@ class Http2Server:
         if connections:
             ends = [asyncio.ensure_future(each.finish()) for each in connections]
             await asyncio.wait(ends, timeout=CONNECTIONS_SECONDS)
-
-
-class _Refusal(asyncio.Protocol):
-    """One connection too many."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()

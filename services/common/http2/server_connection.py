@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 from h2.errors import ErrorCodes
 from h2.events import Event, RequestReceived
@@ -13,7 +12,7 @@ from services.common.http2.asgi import Answer, Application
 from services.common.http2.connection import Connection
 from services.common.http2.endpoint import LINK_PATH, LinkEndpoint
 from services.common.http2.frames import PREFACE
-from services.common.http2.limits import IDLE_SECONDS, OPENING_SECONDS
+from services.common.http2.limits import IDLE_SECONDS, MAX_CONNECTIONS, OPENING_SECONDS
 from services.common.http2.requests import Requests
 
 
@@ -23,24 +22,29 @@ class ServerConnection(Connection):
     Args:
         app: what answers ordinary requests.
         endpoint: takes links; ``None`` where there are none.
-        ended: called when the connection is over.
+        all_of_them: every connection of this server; this one is in it from the end of the TLS
+            handshake until it breaks.
     """
 
     def __init__(
         self,
         app: Application,
         endpoint: LinkEndpoint | None,
-        ended: Callable[[ServerConnection], None],
+        all_of_them: set[ServerConnection],
     ) -> None:
         super().__init__(client=False, peer="a client")
         self.requests = Requests(app, self, self._answered)
         self._endpoint = endpoint
-        self._ended = ended
+        self._all = all_of_them
         self._preface = PREFACE
         self._fresh = True
         self._timer: asyncio.TimerHandle | None = None
 
     def opened(self) -> None:
+        if len(self._all) >= MAX_CONNECTIONS:
+            self.terminate(ErrorCodes.ENHANCE_YOUR_CALM, "too many connections")
+            return
+        self._all.add(self)
         self._wait(OPENING_SECONDS)
 
     def data_received(self, data: bytes) -> None:
@@ -57,7 +61,7 @@ class ServerConnection(Connection):
     def broken(self, error: LinkError | None) -> None:
         self.requests.cancel()
         self._stop_timer()
-        self._ended(self)
+        self._all.discard(self)
         super().broken(error)
 
     # -- requests
