@@ -92,17 +92,19 @@ def measure(
     """
     if queries is None and seconds is None:
         raise InputError("say how many queries to ask, or for how many seconds")
-    if concurrency < 1 or warm_up < 0 or (queries or 1) < 1 or (seconds or 1) <= 0:
+    given = [number for number in (concurrency, queries, seconds) if number is not None]
+    if warm_up < 0 or not all(number > 0 for number in given):
         raise InputError("concurrency, queries and seconds must be above 0")
     asking = _Asking(name, x, queries, seconds, before, check, progress)
     with ExitStack() as stack:
         clients = [stack.enter_context(connect()) for _ in range(concurrency)]
-        with ThreadPoolExecutor(concurrency, "libmpc-measure") as threads:
-            for _ in threads.map(lambda client: asking.warm_up(client, warm_up), clients):
-                pass
-            asking.begin()
-            for _ in threads.map(asking.ask, clients):
-                pass
+        threads = stack.enter_context(ThreadPoolExecutor(concurrency, "libmpc-measure"))
+        stack.callback(asking.stop)  # on Ctrl-C as well, before the threads are waited for
+        for _ in threads.map(lambda client: asking.warm_up(client, warm_up), clients):
+            pass
+        asking.begin()
+        for _ in threads.map(asking.ask, clients):
+            pass
     ends = asking.end - asking.start
     return Measurement(len(x), concurrency, ends, tuple(asking.latencies))
 
@@ -126,12 +128,17 @@ class _Asking:
         self._queries, self._seconds = queries, seconds
         self._before, self._check, self._progress = before, check, progress
         self._begun = 0
-        self._failed = False
+        self._stopped = False
         self._lock = threading.Lock()
 
     def warm_up(self, client: Client, queries: int) -> None:
         for _ in range(queries):
-            self._check(client.query(self._name, self._x))
+            if not self._stopped:
+                self._check(client.query(self._name, self._x))
+
+    def stop(self) -> None:
+        """Begin no more queries."""
+        self._stopped = True
 
     def begin(self) -> None:
         self.start = self.end = time.perf_counter()
@@ -150,7 +157,7 @@ class _Asking:
                     self.end = max(self.end, end)
                     self._progress(len(self.latencies))
         except BaseException:
-            self._failed = True
+            self.stop()
             raise
 
     def _next(self) -> bool:
@@ -158,7 +165,7 @@ class _Asking:
         with self._lock:
             few = self._queries is not None and self._begun < self._queries
             early = self._seconds is not None and time.perf_counter() < self.start + self._seconds
-            if self._failed or not (few or early):
+            if self._stopped or not (few or early):
                 return False
             self._begun += 1
             return True
