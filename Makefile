@@ -38,7 +38,7 @@ test-all: lint $(VENV)/.torch ## lint, and all tests but those with containers, 
 test-containers: $(VENV)/.containers ## Build the images, run the compose file, and break it (needs a container engine; 6 minutes)
 	LIBMPC_TEST_CONTAINERS=1 $(BIN)/python -m pytest -m containers -s tests/containers $(PYTEST_ARGS)
 
-bench: $(VENV)/.all ## Measure a deployment on this machine against the targets (ten minutes; BENCH_ARGS=--quick: two)
+bench: $(VENV)/.all ## Measure a deployment on this machine against the targets (five minutes; BENCH_ARGS=--quick: two)
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 images: ## Build both container images

@@ -38,7 +38,11 @@ def main() -> None:
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write everything measured")
     parser.add_argument("--markdown", action="store_true", help="print tables for a document")
-    parser.add_argument("--images", metavar="FILE", help=".npy of digits for the query of 10,000")
+    parser.add_argument(
+        "--images",
+        metavar="FILE",
+        help="digits to query from the command line: .npy, or MNIST's t10k-images-idx3-ubyte.gz",
+    )
     parser.add_argument("--plots", metavar="DIR", help="write pictures of how cost grows")
     given = parser.parse_args()
     options = Options(quick=given.quick, images=given.images, plots=given.plots)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 import sys
 import tempfile
@@ -60,13 +61,21 @@ def command_line(options: Options) -> Iterator[Row]:
 
 def _digits(options: Options) -> tuple[NDArray[Any], str]:
     if options.images is not None:
-        images = np.load(options.images, allow_pickle=False)
-        if images.dtype == np.uint8:
-            images = images.astype(np.float32) / 255
-        return images.reshape(-1, *CNN.model.input_shape), "from --images"
+        images = _read(Path(options.images))
+        return images.reshape(-1, *CNN.model.input_shape), Path(options.images).name
     shipped, _ = data.digits()
     count = 1_000 if options.quick else _IMAGES
     return np.resize(shipped, (count, *shipped.shape[1:])), f"{len(shipped)} digits, repeated"
+
+
+def _read(path: Path) -> NDArray[Any]:
+    """Images from 0 to 1: of a .npy file, or of MNIST's own, such as t10k-images-idx3-ubyte.gz."""
+    if path.suffix == ".npy":
+        images: NDArray[Any] = np.load(path, allow_pickle=False)
+    else:
+        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        images = np.frombuffer(raw, np.uint8, offset=16).reshape(-1, 28, 28, 1)
+    return images.astype(np.float32) / 255 if images.dtype == np.uint8 else images
 
 
 def _run(*arguments: str) -> None:

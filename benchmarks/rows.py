@@ -56,7 +56,7 @@ class Options:
 
     Attributes:
         quick: fewer queries and shorter windows, for a first look.
-        images: a file of digits (count, 28, 28, 1) for the query of 10,000.
+        images: a file of digits for the query of 10,000; by default the shipped ones, repeated.
         plots: a folder for pictures of how cost grows.
     """
 

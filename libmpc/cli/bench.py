@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from libmpc.client import Measurement
+    from libmpc.client.measuring import Measurement
     from libmpc.wire.descriptor import Descriptor
 
 _EPILOG = examples(
@@ -104,7 +104,8 @@ def bench(
     Every query counts where the model's requests are limited. A query that fails ends the command.
     """
     from libmpc.cli.arrays import read_array
-    from libmpc.client import Client, measure
+    from libmpc.client import Client
+    from libmpc.client.measuring import measure
 
     if duration is not None and queries is not None:
         raise UsageError("give --duration or --queries, not both")

@@ -7,16 +7,7 @@ yield requests and pauses. ``sync`` and ``aio`` carry them out.
 from libmpc.client.aio import AsyncClient
 from libmpc.client.card import ModelSummary
 from libmpc.client.connection import Connection
-from libmpc.client.measuring import Measurement, measure
 from libmpc.client.retry import RetryPolicy
 from libmpc.client.sync import Client
 
-__all__ = [
-    "AsyncClient",
-    "Client",
-    "Connection",
-    "Measurement",
-    "ModelSummary",
-    "RetryPolicy",
-    "measure",
-]
+__all__ = ["AsyncClient", "Client", "Connection", "ModelSummary", "RetryPolicy"]

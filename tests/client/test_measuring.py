@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import libmpc
-from libmpc.client import Client, measure
+from libmpc import measure
+from libmpc.client import Client
 from tests.client.fake import FakeDeployment, images
 
 
