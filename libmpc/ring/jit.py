@@ -1,8 +1,8 @@
 """One typed door to numba, whose decorators have no types of their own.
 
 Every kernel is compiled for explicit argument types, without the interpreter lock, and cached on
-disk; processes that start together compile each once. Array arguments that are only read may be
-read-only and unaligned, so that a frame from the network can be used without a copy.
+disk. Array arguments that are only read may be read-only and unaligned, so that a frame from the
+network can be used without a copy.
 """
 
 from __future__ import annotations
