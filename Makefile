@@ -4,11 +4,12 @@
 VENV := .venv
 BIN  := $(VENV)/bin
 PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-# A pytest or demo option for once: make test PYTEST_ARGS="-k relu -x"
+# An option for once: make test PYTEST_ARGS="-k relu -x", make bench BENCH_ARGS="--quick --json bench.json"
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
+BENCH_ARGS ?=
 
-.PHONY: help demo up lint test test-all test-containers images compose-up format clean
+.PHONY: help demo up lint test test-all test-containers bench images compose-up format clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -36,6 +37,9 @@ test-all: lint $(VENV)/.torch ## lint, and all tests but those with containers, 
 
 test-containers: $(VENV)/.containers ## Build the images, run the compose file, and break it (needs a container engine; 6 minutes)
 	LIBMPC_TEST_CONTAINERS=1 $(BIN)/python -m pytest -m containers -s tests/containers $(PYTEST_ARGS)
+
+bench: $(VENV)/.all ## Measure a deployment on this machine against the targets (five minutes; BENCH_ARGS=--quick: two)
+	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 images: ## Build both container images
 	@. deploy/docker/compose.sh && compose build

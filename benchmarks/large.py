@@ -1,7 +1,7 @@
 """One query of a large network through a whole local deployment: time, and memory of all processes.
 
     python examples/networks_torch.py resnet50       # makes resnet50.onnx
-    python benchmarks/large.py resnet50.onnx [--queries 3] [--json]
+    python -m benchmarks.large resnet50.onnx [--queries 3] [--json]
 
 Inputs are random, from 0 to 1. Answers are compared with the reference. Memory is the sum of the
 processes' proportional set sizes, client included, sampled five times a second (Linux only).
@@ -15,33 +15,24 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 import libmpc
-
-
-def held_bytes(pids: Mapping[str, int]) -> int:
-    """Memory of the processes; one that has just gone counts nothing."""
-    total = 0
-    for pid in pids.values():
-        with contextlib.suppress(OSError):
-            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                if line.startswith("Pss:"):
-                    total += 1024 * int(line.split()[1])
-    return total
+from benchmarks.processes import Processes
 
 
 @contextlib.contextmanager
-def watched(pids: Mapping[str, int], peaks: dict[str, int], phase: str) -> Iterator[None]:
+def watched(processes: Processes, peaks: dict[str, float], phase: str) -> Iterator[None]:
     """Note the largest memory while the block runs."""
     over = threading.Event()
 
     def watch() -> None:
         while True:
-            peaks[phase] = max(peaks.get(phase, 0), held_bytes(pids))
+            held = sum(memory.get("pss", 0.0) for memory in processes.memory().values())
+            peaks[phase] = max(peaks.get(phase, 0.0), held)
             if over.wait(0.2):
                 return
 
@@ -63,16 +54,16 @@ def main() -> None:
     model = libmpc.load_model(options.model, input_range=(0, 1), time_limit=20)
     x = np.random.default_rng(0).random((1, *model.input_shape))
     expected = model.reference(x)
-    peaks: dict[str, int] = {}
+    peaks: dict[str, float] = {}
     seconds = []
     with libmpc.LocalCluster() as cluster:
-        pids = {"client": os.getpid(), **cluster.processes}
-        with watched(pids, peaks, "push"):
+        processes = Processes({"client": os.getpid(), **cluster.processes})
+        with watched(processes, peaks, "push"):
             begin = time.perf_counter()
             cluster.share(model, "large", serve=True)
             push = time.perf_counter() - begin
         with (
-            watched(pids, peaks, "query"),
+            watched(processes, peaks, "query"),
             libmpc.Client(cluster.deployment, timeout=300) as client,
         ):
             for _ in range(options.queries):
@@ -85,7 +76,7 @@ def main() -> None:
         "range": model.range.status,
         "push_seconds": round(push, 1),
         "query_seconds": [round(s, 1) for s in seconds],
-        "peak_gigabytes": {phase: round(peak / 1e9, 2) for phase, peak in peaks.items()},
+        "peak_gigabytes": {phase: round(peak / 1e3, 2) for phase, peak in peaks.items()},
     }
     if options.json:
         print(json.dumps(found))

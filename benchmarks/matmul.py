@@ -1,6 +1,6 @@
 """The matrix product modulo 2^48, next to two plain ones in the same run.
 
-    python benchmarks/matmul.py [--rounds 15] [--json]
+    python -m benchmarks.matmul [--rounds 15] [--json]
 
 *plain*: three loops, the innermost along a row of the second matrix, compiled by numba with its
 vectors. *rows*: four rows of the second matrix at a time and blocks for the cache, which libmpc
@@ -15,15 +15,16 @@ import argparse
 import json
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
+from benchmarks.rows import Options, Row
 from libmpc.ring import MASK
 from libmpc.ring.jit import IN64_2D, OUT64_2D, kernel
 from libmpc.ring.linear import matmul_add as rows
-from libmpc.ring.matmul import PackedMatrix, matmul_add
+from libmpc.ring.matmul import NARROW, PackedMatrix, matmul_add
 
 SHAPES = {
     "784 x 1152 x 128": (784, 1152, 128),
@@ -85,6 +86,27 @@ def measure(shape: tuple[int, int, int], rounds: int) -> dict[str, float]:
         for name, product in work.items():
             taken[name].append(seconds(lambda f=product, o=outs[name]: f(o), often))  # type: ignore[misc]
     return {name: float(np.median(values)) for name, values in taken.items()}
+
+
+def matmul(options: Options) -> Iterator[Row]:
+    """The two large shapes have a target; of the others the slowest, against the plain loop."""
+    ratios = {}
+    for name, shape in SHAPES.items():
+        if options.quick and np.prod(shape) > 2e8:
+            continue
+        taken = measure(shape, 5 if options.quick else 15)
+        used = taken["rows" if shape[2] < NARROW else "tiles"]
+        ratios[name] = round(taken["plain"] / used, 2)
+    for name in ("784 x 1152 x 128", "1024 x 1024 x 1024"):
+        if name in ratios:
+            title = f"ring matmul {name}, against the plain loop, one core"
+            yield Row("matmul", title, ratios[name], "×", 1.25)
+    worst = min(ratios, key=lambda name: ratios[name])
+    title = f"ring matmul, slowest shape ({worst}), against the plain loop"
+    yield Row("matmul", title, ratios[worst], "×", 1.0, {"ratios": ratios})
+
+
+GROUPS = {"matmul": matmul}
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ from libmpc._version import __version__
 if TYPE_CHECKING:
     from libmpc.client.aio import AsyncClient
     from libmpc.client.card import ModelSummary
+    from libmpc.client.measuring import Measurement, measure
     from libmpc.client.retry import RetryPolicy
     from libmpc.client.sync import Client
     from libmpc.cluster.local import LocalCluster
@@ -62,6 +63,7 @@ __all__ = [
     "LibmpcError",
     "LimitError",
     "LocalCluster",
+    "Measurement",
     "Model",
     "ModelError",
     "ModelNotFoundError",
@@ -77,6 +79,7 @@ __all__ = [
     "decode",
     "encode",
     "load_model",
+    "measure",
     "reconstruct",
     "split",
 ]
@@ -84,6 +87,7 @@ __all__ = [
 _HOMES = {
     "client.aio": "AsyncClient",
     "client.card": "ModelSummary",
+    "client.measuring": "Measurement measure",
     "client.retry": "RetryPolicy",
     "client.sync": "Client",
     "cluster.local": "LocalCluster",

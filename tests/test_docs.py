@@ -244,7 +244,8 @@ def test_commands_exist(page: Path) -> None:
     ]
     for words in (*command_lines(page), *inline):
         if words[0] == "make":
-            assert set(words[1:]) <= targets, f"{ids(page)}: {words}"
+            wanted = {word for word in words[1:] if "=" not in word}
+            assert wanted <= targets, f"{ids(page)}: {words}"
         elif words[0].rsplit("/", 1)[-1] == "libmpc":
             assert words[1] in known, f"{ids(page)}: {words}"
             options = {flag for p in known[words[1]].params for flag in p.opts} | {"--help"}

@@ -11,7 +11,19 @@ from typing import Annotated, NoReturn
 import typer
 
 from libmpc._version import __version__
-from libmpc.cli import check, demo, explain, init, models, push, query, reference, service, up
+from libmpc.cli import (
+    bench,
+    check,
+    demo,
+    explain,
+    init,
+    models,
+    push,
+    query,
+    reference,
+    service,
+    up,
+)
 from libmpc.cli.options import UsageError
 from libmpc.cli.texts import examples
 from libmpc.errors import LibmpcError
@@ -56,7 +68,7 @@ def _options(
         raise typer.Exit(2)
 
 
-for group in (demo, init, up, service, push, models, query, reference, explain, check):
+for group in (demo, init, up, service, push, models, query, bench, reference, explain, check):
     group.register(app)
 
 

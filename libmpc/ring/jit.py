@@ -11,7 +11,10 @@ import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
+
+from libmpc.ring.turns import turn
 
 _numba: Any = importlib.import_module("numba")
 _types: Any = importlib.import_module("numba.core.types")
@@ -50,16 +53,27 @@ def kernel(*arguments: Any) -> Callable[[F], F]:
     def compile_now(function: F) -> F:
         options = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
         try:
-            compiled: F = _numba.njit([arguments], cache=True, **options)(function)
+            compiled = _numba.njit(cache=True, **options)(function)
+            if not _numba.config.DISABLE_JIT:
+                _compile(compiled, arguments)
         except (OSError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and "no locator available" not in str(error):
                 raise
             # A read-only installation without a writable cache directory, or an image's kernels
             # for another processor: compile every time.
             compiled = _numba.njit([arguments], **options)(function)
-        return compiled
+        result: F = compiled
+        return result
 
     return compile_now
+
+
+def _compile(dispatcher: Any, arguments: tuple[Any, ...]) -> None:
+    """Load or compile a kernel for these types, once for all processes, and for no others."""
+    name = f"{dispatcher.py_func.__module__}.{dispatcher.py_func.__qualname__}"
+    with turn(Path(dispatcher.stats.cache_path), name):
+        dispatcher.compile(arguments)
+    dispatcher.disable_compile()
 
 
 def inline(function: F) -> F:

@@ -19,7 +19,7 @@ class Readonly:
         self.message = message
         self.calls: list[bool] = []
 
-    def njit(self, signatures: list[Any], *, cache: bool = False, **options: Any) -> Any:
+    def njit(self, signatures: object = None, *, cache: bool = False, **options: Any) -> Any:
         self.calls.append(cache)
 
         def decorate(function: Any) -> Any:
