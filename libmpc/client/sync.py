@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import TracebackType
 from typing import Literal, Protocol, Self, TypeVar, overload
 
@@ -17,6 +16,7 @@ from libmpc.client.final import Answer
 from libmpc.client.http import Operation, Pause, Request, Response, too_slow
 from libmpc.client.retry import RetryPolicy
 from libmpc.client.session import Session
+from libmpc.client.transport import KeptTransport
 from libmpc.clock import Clock
 from libmpc.errors import LibmpcError
 from libmpc.wire.descriptor import Descriptor
@@ -40,7 +40,9 @@ class Runner:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.clock = clock or shell.BlockingClock()
-        self._http = httpx.Client(transport=transport, **shell.settings(connection))
+        self._closed = False
+        self._builder = shell.Builder(connection)
+        self._transport = transport or _transport(connection)
 
     def run(self, operation: Operation[T], progress: shell.Progress | None = None) -> T:
         """Run an operation to its end and return its result."""
@@ -60,13 +62,19 @@ class Runner:
                 error = problem
 
     def _send(self, request: Request, progress: shell.Progress | None) -> Response:
+        if self._closed:
+            raise shell.closed()
         end = self.clock.monotonic() + request.timeout
         chunks: list[bytes] = []
         size = 0
         try:
-            with self._open(request, progress) as answer:
+            # SECURITY: a transport follows no redirect, which would carry the token and the
+            # envelopes to another place.
+            answer = self._transport.handle_request(self._builder.build(request, progress))
+            try:
                 shell.refuse_compressed(request, answer)
-                for chunk in answer.iter_bytes():
+                assert isinstance(answer.stream, httpx.SyncByteStream)
+                for chunk in answer.stream:
                     chunks.append(chunk)
                     size += len(chunk)
                     if size > request.limit:
@@ -74,39 +82,35 @@ class Runner:
                     # A gateway that sends a byte now and then would escape httpx's own timeout.
                     if self.clock.monotonic() > end:
                         raise too_slow(request.gateway, request.timeout)
-                return shell.response(answer, chunks)
+            finally:
+                answer.close()
         except httpx.HTTPError as error:
             raise shell.translate(request, error) from None
-
-    def _open(self, request: Request, progress: shell.Progress | None) -> _Streamed:
-        arguments = shell.arguments(request)
-        if arguments["content"] is None:
-            arguments["content"] = _reported(request, progress)
-        return _Streamed(self._http.send(self._http.build_request(**arguments), stream=True))
+        return shell.response(answer, chunks)
 
     def close(self) -> None:
         """Close all connections."""
-        self._http.close()
+        self._closed = True
+        self._transport.close()
 
 
-class _Streamed:
-    def __init__(self, answer: httpx.Response) -> None:
-        self._answer = answer
-
-    def __enter__(self) -> httpx.Response:
-        return self._answer
-
-    def __exit__(self, *_: object) -> None:
-        self._answer.close()
+def _transport(connection: Connection) -> httpx.BaseTransport:
+    if shell.uses_proxy(connection):
+        return _Proxied(connection)
+    return KeptTransport(connection.ssl_context())
 
 
-def _reported(request: Request, progress: shell.Progress | None) -> Iterator[bytes]:
-    total, sent = sum(map(len, request.parts)), 0
-    for chunk in shell.chunks(request):
-        yield chunk
-        sent += len(chunk)
-        if progress is not None:
-            progress(sent, total)
+class _Proxied(httpx.BaseTransport):
+    """Through the proxy that the environment names, which httpx knows all about."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._client = httpx.Client(**shell.proxy_settings(connection))
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return self._client.send(request, stream=True)
+
+    def close(self) -> None:
+        self._client.close()
 
 
 class Client:
