@@ -16,6 +16,7 @@ from libmpc.client.card import ModelSummary
 from libmpc.client.connection import Connection, DeploymentLike
 from libmpc.client.final import Answer
 from libmpc.client.http import Operation, Pause, Request, Response, too_slow
+from libmpc.client.many import IN_FLIGHT, Batches, Counted
 from libmpc.client.retry import RetryPolicy
 from libmpc.client.session import Session
 from libmpc.clock import Clock, SystemClock
@@ -61,9 +62,41 @@ class AsyncClient:
     async def query(self, name: str, x: object, *, final: bool) -> Answer: ...
     async def query(self, name: str, x: object, *, final: bool = False) -> Answer:
         """Get a model's outputs for a batch; see ``Client.query``."""
+        return await self._query(name, x, final)
+
+    async def query_many(
+        self,
+        name: str,
+        x: object,
+        *,
+        final: bool = False,
+        batch_size: int | None = None,
+        in_flight: int = IN_FLIGHT,
+        progress: Counted | None = None,
+    ) -> Answer:
+        """Get a model's outputs for any number of samples; see ``Client.query_many``."""
+        descriptor = await self.describe(name)
+        batches = await asyncio.to_thread(Batches, descriptor, x, batch_size, progress)
+
+        async def work() -> None:
+            while (part := batches.take()) is not None:
+                try:
+                    batches.put(part, await self._query(name, part.x, final, batches.model))
+                except Exception as error:  # noqa: BLE001 - told by ``result``
+                    batches.fail(part, error)
+
+        if in_flight < 1:
+            raise ValueError("at least one query must be in flight")
+        async with asyncio.TaskGroup() as group:
+            for _ in range(in_flight):
+                group.create_task(work())
+        return batches.result()
+
+    async def _query(self, name: str, x: object, final: bool, model: str | None = None) -> Answer:
         size = getattr(x, "size", LARGE + 1)  # what has no size may be long
         large = not isinstance(size, int) or size > LARGE
-        return await self._run(self._session.query(name, x, final), in_thread=large)
+        query = self._session.query(name, x, final, model)
+        return await self._run(query, in_thread=large)
 
     async def describe(self, name: str) -> Descriptor:
         """A model's descriptor; see ``Client.describe``."""

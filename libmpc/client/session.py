@@ -58,6 +58,10 @@ WIRE_MAJOR = "1"
 _VERSION = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}")
 
 
+class ReplacedError(ConflictError):
+    """A model is not the one that the first of several queries went to."""
+
+
 class Session:
     """One deployment as a client sees it: what it pins, and what it has verified so far.
 
@@ -84,8 +88,14 @@ class Session:
         urls = self.connection.urls
         return urls[self._gateway % len(urls)]
 
-    def query(self, name: str, x: object, final: bool = False) -> Operation[Answer]:
-        """The logits for a batch, or what is made of them; see ``Client.query``."""
+    def query(
+        self, name: str, x: object, final: bool = False, model: str | None = None
+    ) -> Operation[Answer]:
+        """The logits for a batch, or what is made of them; see ``Client.query``.
+
+        Args:
+            model: the digest that the model must have; ``None`` for any.
+        """
         attempts = self.attempts()
         shown: Descriptor | None = None
         encoded = np.empty(0, np.uint64)
@@ -93,6 +103,10 @@ class Session:
             card, fresh = None, False
             try:
                 card, fresh = yield from self._card(name, attempts)
+                if model not in (None, card.descriptor.model):
+                    raise ReplacedError(
+                        f"model {name!r} was replaced while its batches were answered; ask again"
+                    )
                 if shown is None or card.descriptor.model != shown.model:
                     shown, encoded = card.descriptor, _encode(card.descriptor, x)
                 sealed = seal_query(self._id, card, encoded, self.clock.now())
@@ -101,6 +115,8 @@ class Session:
                 response = yield from self.once("POST", path, attempts, parts, headers, limit)
                 logits = sealed.open(*decode_infer(response))
                 return finish(card.descriptor, logits) if final else logits
+            except ReplacedError:
+                raise
             except ServiceError as error:
                 # SECURITY: after an answer that does not hold together nothing is fetched again,
                 # so that nobody on the way sees whether the client liked it.
@@ -274,7 +290,8 @@ def _encode(descriptor: Descriptor, x: object) -> NDArray[np.uint64]:
         most = min(MAX_BATCH, MAX_QUERY_VALUES * len(encoded) // encoded.size)
         raise InputError(
             f"a query has at most {MAX_BATCH} samples and {MAX_QUERY_VALUES} values, this one "
-            f"{len(encoded)} and {encoded.size}: split the batch into parts of {most} samples"
+            f"{len(encoded)} and {encoded.size}: split the batch into parts of {most} samples, "
+            "as query_many does"
         )
     return encoded
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Literal, Protocol, Self, TypeVar, overload
 
@@ -14,6 +15,7 @@ from libmpc.client.card import ModelSummary
 from libmpc.client.connection import Connection, DeploymentLike
 from libmpc.client.final import Answer
 from libmpc.client.http import Operation, Pause, Request, Response, too_slow
+from libmpc.client.many import IN_FLIGHT, Batches, Counted
 from libmpc.client.retry import RetryPolicy
 from libmpc.client.session import Session
 from libmpc.client.transport import KeptTransport
@@ -164,7 +166,7 @@ class Client:
         """Get a model's outputs for a batch, exactly as the fixed-point reference computes them.
 
         The array is checked before anything of it is sent. One call is one request, whatever its
-        batch.
+        batch; ``query_many`` takes more samples than fit into one.
 
         Args:
             name: the model's.
@@ -189,6 +191,57 @@ class Client:
                 ``ModelNotFoundError`` to ``IntegrityError`` above are of this class as well.
         """
         return self._runner.run(self._session.query(name, x, final))
+
+    def query_many(
+        self,
+        name: str,
+        x: object,
+        *,
+        final: bool = False,
+        batch_size: int | None = None,
+        in_flight: int = IN_FLIGHT,
+        progress: Counted | None = None,
+    ) -> Answer:
+        """Get a model's outputs for any number of samples, as several queries at a time.
+
+        All of the array is checked before anything of it is sent. It may be a memory-mapped file:
+        only the batches under way are copied. Each batch is one request and has a try, retries and
+        ``timeout`` of its own, as ``query`` has; after an error no other batch is begun.
+
+        Args:
+            name: the model's.
+            x: (samples, *input_shape), as for ``query`` but for the number of samples.
+            final: as for ``query``.
+            batch_size: samples in one query; by default 128, or fewer where samples are large.
+            in_flight: queries at a time.
+            progress: called with (samples answered, samples in all), from any thread.
+
+        Returns:
+            (samples, *output_shape), in the order of ``x``; as ``query``.
+
+        Raises:
+            LibmpcError: as ``query``; the text begins with the samples that it is about.
+            ConflictError: the model was replaced before all batches were answered.
+            ValueError: a batch without samples, or nothing in flight.
+        """
+        batches = Batches(self.describe(name), x, batch_size, progress)
+
+        def work() -> None:
+            while (part := batches.take()) is not None:
+                query = self._session.query(name, part.x, final, batches.model)
+                try:
+                    batches.put(part, self._runner.run(query))
+                except BaseException as error:  # noqa: BLE001 - told by ``result``
+                    batches.fail(part, error)
+
+        with ThreadPoolExecutor(in_flight, "libmpc-query") as pool:
+            workers = [pool.submit(work) for _ in range(in_flight)]
+            try:
+                for worker in workers:
+                    worker.result()
+            finally:
+                batches.stop()
+        return batches.result()
 
     def describe(self, name: str) -> Descriptor:
         """A model's descriptor (shapes, range, digest), as both evaluators have signed it.
