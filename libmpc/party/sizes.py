@@ -93,8 +93,10 @@ def run_rows(plan: Plan) -> float:
     costs = step_costs(plan, 1)
     rounds = sum(cost.rounds for cost in costs.values())
     row = sum(step.macs for step in plan.linear_steps.values()) * _ROW_SECONDS_PER_MAC
-    row += sum(plan.steps[i].size for i, cost in costs.items() if cost.rounds) * _ROW_SECONDS_PER_VALUE
-    return (_RUN_SECONDS + rounds * _ROUND_SECONDS) / row
+    row += (
+        sum(plan.steps[i].size for i, cost in costs.items() if cost.rounds) * _ROW_SECONDS_PER_VALUE
+    )
+    return (_RUN_SECONDS + rounds * _ROUND_SECONDS) / max(row, 1e-6)
 
 
 def round_seconds(plan: Plan, batch: int) -> list[float]:

@@ -160,5 +160,5 @@ def test_batches_are_small_where_samples_are_large(client: Client) -> None:
 
 def test_a_batch_has_samples(client: Client) -> None:
     for settings in ({"batch_size": 0}, {"in_flight": 0}):
-        with pytest.raises(ValueError):  # noqa: PT011
+        with pytest.raises(ValueError):
             client.query_many("tiny", images(2), **settings)
