@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import socket
 import threading
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ def read(pieces: list[bytes]) -> tuple[AnswerReader, bytes]:
 @given(st.sampled_from([PLAIN, CHUNKED, INTERIM]), st.lists(st.integers(1, 130)))
 def test_an_answer_in_any_pieces(answer: bytes, cuts: list[int]) -> None:
     places = [0, *sorted({cut for cut in cuts if cut < len(answer)}), len(answer)]
-    pieces = [answer[a:b] for a, b in zip(places, places[1:], strict=False)]
+    pieces = [answer[a:b] for a, b in itertools.pairwise(places)]
     reader, body = read(pieces)
     assert (reader.status, body, reader.complete) == (200, b"hello", True)
     assert reader.reusable == (answer == PLAIN)
@@ -200,8 +201,8 @@ def test_a_connection_that_was_closed_meanwhile(exchange: object) -> None:
 
 @pytest.mark.parametrize("exchange", [blocking, awaited])
 def test_errors_are_httpxs(exchange: object) -> None:
-    with serving(PLAIN[:-1], keep=False) as server:
-        with pytest.raises(httpx.RemoteProtocolError, match="cut off"):
-            exchange(server, [b"x"])  # type: ignore[operator]
+    cut_off = pytest.raises(httpx.RemoteProtocolError, match="cut off")
+    with serving(PLAIN[:-1], keep=False) as server, cut_off:
+        exchange(server, [b"x"])  # type: ignore[operator]
     with pytest.raises(httpx.ConnectError):
         exchange(server, [b"x"])  # type: ignore[operator]
