@@ -23,6 +23,7 @@ from libmpc.cli.texts import count, examples, result
 _EPILOG = examples(
     "libmpc query mnist digits.npy --out logits.npy",
     "libmpc query mnist digits.npy --out probabilities.npy --final --timeout 60",
+    "libmpc query mnist digits.npy --out logits.npy --batch-size 1024",
 )
 
 
@@ -46,6 +47,16 @@ def query(
         ),
     ] = False,
     array: ArrayOption = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            "--batch-size",
+            metavar="N",
+            min=1,
+            max=16384,
+            help="Samples in one request. By default 128, or fewer where samples are large.",
+        ),
+    ] = None,
     timeout: TimeoutOption = 30.0,
     deployment: DeploymentOption = None,
     as_json: JsonOption = False,
@@ -54,7 +65,9 @@ def query(
 
     The array is checked and split into shares on this machine, and each share is sealed for one
     party. What is written are float64 logits, the same bits as 'libmpc reference' computes from
-    the model itself. One call is one request, however many samples it has.
+    the model itself. More samples than fit into one batch are asked for in several, four at a
+    time. Each batch is one request, counts as one where the model's requests are limited, and has
+    --timeout for itself. If one fails, nothing is written, and the message says which samples.
     """
     from libmpc.cli.arrays import check_output, read_array, write_array
     from libmpc.client import Client
@@ -64,8 +77,10 @@ def query(
     check_output(out)
     x = read_array(inputs, array)
     begin = time.monotonic()
-    with Progress(f"asking {name}"), Client(path, timeout=timeout) as client:
-        answer = client.query(name, x, final=final)
+    with Progress(f"asking {name}") as progress, Client(path, timeout=timeout) as client:
+        answer = client.query_many(
+            name, x, final=final, batch_size=batch_size, progress=progress.update
+        )
         seconds = time.monotonic() - begin
         what = describe_output(client.describe(name)) if final else "logits"
     write_array(out, answer, what)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, overload
 
@@ -12,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libmpc.client import shell
+from libmpc.client.aio_transport import AsyncKeptTransport
 from libmpc.client.card import ModelSummary
 from libmpc.client.connection import Connection, DeploymentLike
 from libmpc.client.final import Answer
 from libmpc.client.http import Operation, Pause, Request, Response, too_slow
+from libmpc.client.many import IN_FLIGHT, Batches, Counted
 from libmpc.client.retry import RetryPolicy
 from libmpc.client.session import Session
 from libmpc.clock import Clock, SystemClock
@@ -48,7 +49,9 @@ class AsyncClient:
         connection = Connection.open(deployment, token)
         policy = retries if isinstance(retries, RetryPolicy) else RetryPolicy(retries)
         self._clock = clock or SystemClock()
-        self._http = httpx.AsyncClient(transport=transport, **shell.settings(connection))
+        self._closed = False
+        self._builder = shell.Builder(connection)
+        self._transport = transport or _transport(connection)
         self._session = Session(connection, policy, timeout, self._clock)
 
     @overload
@@ -59,9 +62,41 @@ class AsyncClient:
     async def query(self, name: str, x: object, *, final: bool) -> Answer: ...
     async def query(self, name: str, x: object, *, final: bool = False) -> Answer:
         """Get a model's outputs for a batch; see ``Client.query``."""
+        return await self._query(name, x, final)
+
+    async def query_many(
+        self,
+        name: str,
+        x: object,
+        *,
+        final: bool = False,
+        batch_size: int | None = None,
+        in_flight: int = IN_FLIGHT,
+        progress: Counted | None = None,
+    ) -> Answer:
+        """Get a model's outputs for any number of samples; see ``Client.query_many``."""
+        descriptor = await self.describe(name)
+        batches = await asyncio.to_thread(Batches, descriptor, x, batch_size, progress)
+
+        async def work() -> None:
+            while (part := batches.take()) is not None:
+                try:
+                    batches.put(part, await self._query(name, part.x, final, batches.model))
+                except Exception as error:  # noqa: BLE001 - told by ``result``
+                    batches.fail(part, error)
+
+        if in_flight < 1:
+            raise ValueError("at least one query must be in flight")
+        async with asyncio.TaskGroup() as group:
+            for _ in range(in_flight):
+                group.create_task(work())
+        return batches.result()
+
+    async def _query(self, name: str, x: object, final: bool, model: str | None = None) -> Answer:
         size = getattr(x, "size", LARGE + 1)  # what has no size may be long
         large = not isinstance(size, int) or size > LARGE
-        return await self._run(self._session.query(name, x, final), in_thread=large)
+        query = self._session.query(name, x, final, model)
+        return await self._run(query, in_thread=large)
 
     async def describe(self, name: str) -> Descriptor:
         """A model's descriptor; see ``Client.describe``."""
@@ -94,33 +129,33 @@ class AsyncClient:
                 error = problem
 
     async def _send(self, request: Request) -> Response:
+        if self._closed:
+            raise shell.closed()
         chunks: list[bytes] = []
         size = 0
-        arguments = shell.arguments(request)
-        if arguments["content"] is None:
-            arguments["content"] = _chunks(request)
-        built = self._http.build_request(**arguments)
         try:
             async with asyncio.timeout(request.timeout):
-                answer = await self._http.send(built, stream=True)
+                answer = await self._transport.handle_async_request(self._builder.build(request))
                 try:
                     shell.refuse_compressed(request, answer)
-                    async for chunk in answer.aiter_bytes():
+                    assert isinstance(answer.stream, httpx.AsyncByteStream)
+                    async for chunk in answer.stream:
                         chunks.append(chunk)
                         size += len(chunk)
                         if size > request.limit:
                             raise shell.too_long(request)
                 finally:
                     await answer.aclose()
-                return shell.response(answer, chunks)
         except httpx.HTTPError as error:
             raise shell.translate(request, error) from None
         except TimeoutError:
             raise too_slow(request.gateway, request.timeout) from None
+        return shell.response(answer, chunks)
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._http.aclose()
+        self._closed = True
+        await self._transport.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -137,6 +172,20 @@ class AsyncClient:
         return f"AsyncClient(gateway={self._session.gateway!r})"
 
 
-async def _chunks(request: Request) -> AsyncIterator[bytes]:
-    for chunk in shell.chunks(request):
-        yield chunk
+def _transport(connection: Connection) -> httpx.AsyncBaseTransport:
+    if shell.uses_proxy(connection):
+        return _Proxied(connection)
+    return AsyncKeptTransport(connection.ssl_context())
+
+
+class _Proxied(httpx.AsyncBaseTransport):
+    """Through the proxy that the environment names, which httpx knows all about."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._client = httpx.AsyncClient(**shell.proxy_settings(connection))
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await self._client.send(request, stream=True)
+
+    async def aclose(self) -> None:
+        await self._client.aclose()

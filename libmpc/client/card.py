@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -108,6 +109,19 @@ def verify_keys(
         except WireError as error:
             raise IntegrityError(f"party {party.index}'s key cannot be used: {error}") from None
     return tuple(keys)
+
+
+def warn_of_range(descriptor: Descriptor) -> None:
+    """Tell a user of a model whose range is not proven."""
+    if descriptor.range_status == "calibrated":
+        from libmpc.graph.ranges import RangeWarning
+
+        warnings.warn(
+            f"the range of model {descriptor.name!r} is calibrated on samples, not proven (margin "
+            f"{descriptor.range_margin:g}): an unusual input could be answered wrongly",
+            RangeWarning,
+            stacklevel=2,
+        )
 
 
 def parse_summaries(body: bytes) -> list[ModelSummary]:

@@ -17,6 +17,10 @@ class UnsettledError(IntegrityError):
     """The evaluators say different things of a model, as while it is being replaced."""
 
 
+class ReplacedError(ConflictError):
+    """A model is not the one that the first of several queries went to: no other try will help."""
+
+
 @dataclass(frozen=True)
 class RetryPolicy:
     """How often and after what pauses.

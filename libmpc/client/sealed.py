@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 
 from libmpc import fixedpoint
 from libmpc.client.card import ModelCard
-from libmpc.errors import IntegrityError
+from libmpc.errors import InputError, IntegrityError
+from libmpc.inputs import check_inputs
 from libmpc.ring.packing import pack, unpack
 from libmpc.sealing.errors import SealError
 from libmpc.sealing.open import ReplyKey
 from libmpc.sealing.seal import OVERHEAD, seal
 from libmpc.shares import AdditiveShare, new_seed, reconstruct, split_with_seed
+from libmpc.wire.descriptor import Descriptor
 from libmpc.wire.envelope import (
     DIGEST_BYTES,
     TAG_BYTES,
@@ -32,8 +34,8 @@ from libmpc.wire.envelope import (
     ReplyPlaintext,
 )
 from libmpc.wire.errors import WireError
-from libmpc.wire.fields import BytesLike
-from libmpc.wire.headers import QueryHeader, query_info, reply_info
+from libmpc.wire.fields import MAX_BATCH, BytesLike
+from libmpc.wire.headers import MAX_QUERY_VALUES, QueryHeader, query_info, reply_info
 from libmpc.wire.lifetime import to_millis
 
 LIFETIME_SECONDS = 300
@@ -92,6 +94,23 @@ class SealedQuery:
                 f"party {party}'s answer cannot be opened: it is for another query, or was "
                 "changed or cut off on its way"
             ) from None
+
+
+def encode_batch(descriptor: Descriptor, x: object) -> NDArray[np.uint64]:
+    """Check a batch and encode it at scale 2^16.
+
+    Raises:
+        InputError: it does not fit the model, or is too large for one query.
+    """
+    encoded = check_inputs(x, shape=descriptor.input_shape, input_range=descriptor.input_range)
+    if len(encoded) > MAX_BATCH or encoded.size > MAX_QUERY_VALUES:
+        most = min(MAX_BATCH, MAX_QUERY_VALUES * len(encoded) // encoded.size)
+        raise InputError(
+            f"a query has at most {MAX_BATCH} samples and {MAX_QUERY_VALUES} values, this one "
+            f"{len(encoded)} and {encoded.size}: split the batch into parts of {most} samples, "
+            "as query_many does"
+        )
+    return encoded
 
 
 def seal_query(

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import re
 import threading
-import warnings
 from collections.abc import Generator, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from libmpc.client.card import (
     ModelCard,
@@ -21,6 +19,7 @@ from libmpc.client.card import (
     parse_summaries,
     verify_card,
     verify_keys,
+    warn_of_range,
 )
 from libmpc.client.connection import Connection
 from libmpc.client.final import Answer, finish
@@ -34,8 +33,8 @@ from libmpc.client.http import (
     check,
 )
 from libmpc.client.infer import decode_infer, encode_infer
-from libmpc.client.retry import Attempts, RetryPolicy, check_timeout
-from libmpc.client.sealed import seal_query
+from libmpc.client.retry import Attempts, ReplacedError, RetryPolicy, check_timeout
+from libmpc.client.sealed import encode_batch, seal_query
 from libmpc.clock import Clock
 from libmpc.errors import (
     ConfigError,
@@ -46,10 +45,7 @@ from libmpc.errors import (
     ServiceError,
     UnavailableError,
 )
-from libmpc.inputs import check_inputs
 from libmpc.wire.descriptor import Descriptor
-from libmpc.wire.fields import MAX_BATCH
-from libmpc.wire.headers import MAX_QUERY_VALUES
 from libmpc.wire.keys import PartyKey
 from libmpc.wire.lifetime import to_millis
 from libmpc.wire.names import is_name
@@ -84,8 +80,14 @@ class Session:
         urls = self.connection.urls
         return urls[self._gateway % len(urls)]
 
-    def query(self, name: str, x: object, final: bool = False) -> Operation[Answer]:
-        """The logits for a batch, or what is made of them; see ``Client.query``."""
+    def query(
+        self, name: str, x: object, final: bool = False, model: str | None = None
+    ) -> Operation[Answer]:
+        """The logits for a batch, or what is made of them; see ``Client.query``.
+
+        Args:
+            model: the digest that the model must have; ``None`` for any.
+        """
         attempts = self.attempts()
         shown: Descriptor | None = None
         encoded = np.empty(0, np.uint64)
@@ -93,14 +95,20 @@ class Session:
             card, fresh = None, False
             try:
                 card, fresh = yield from self._card(name, attempts)
+                if model not in (None, card.descriptor.model):
+                    raise ReplacedError(
+                        f"model {name!r} was replaced while its batches were answered; ask again"
+                    )
                 if shown is None or card.descriptor.model != shown.model:
-                    shown, encoded = card.descriptor, _encode(card.descriptor, x)
+                    shown, encoded = card.descriptor, encode_batch(card.descriptor, x)
                 sealed = seal_query(self._id, card, encoded, self.clock.now())
                 headers, parts = encode_infer(sealed, attempts.remaining)
                 path, limit = f"/v2/models/{name}/infer", 4 * sealed.reply_bytes + 65536
                 response = yield from self.once("POST", path, attempts, parts, headers, limit)
                 logits = sealed.open(*decode_infer(response))
                 return finish(card.descriptor, logits) if final else logits
+            except ReplacedError:
+                raise
             except ServiceError as error:
                 # SECURITY: after an answer that does not hold together nothing is fetched again,
                 # so that nobody on the way sees whether the client liked it.
@@ -144,7 +152,7 @@ class Session:
             known = self._cards.get(name)
             self._cards[name] = card
         if known is None or known.descriptor.model != card.descriptor.model:
-            _warn_of_range(card.descriptor)
+            warn_of_range(card.descriptor)
         return card
 
     # ---- requests
@@ -268,17 +276,6 @@ def check_model_name(name: str) -> str:
     return name
 
 
-def _encode(descriptor: Descriptor, x: object) -> NDArray[np.uint64]:
-    encoded = check_inputs(x, shape=descriptor.input_shape, input_range=descriptor.input_range)
-    if len(encoded) > MAX_BATCH or encoded.size > MAX_QUERY_VALUES:
-        most = min(MAX_BATCH, MAX_QUERY_VALUES * len(encoded) // encoded.size)
-        raise InputError(
-            f"a query has at most {MAX_BATCH} samples and {MAX_QUERY_VALUES} values, this one "
-            f"{len(encoded)} and {encoded.size}: split the batch into parts of {most} samples"
-        )
-    return encoded
-
-
 def _send(
     gateway: str,
     method: str,
@@ -291,15 +288,3 @@ def _send(
     response = yield Request(method, gateway, path, parts, headers or {}, attempts.remaining, limit)
     assert response is not None
     return check(gateway, response)
-
-
-def _warn_of_range(descriptor: Descriptor) -> None:
-    if descriptor.range_status == "calibrated":
-        from libmpc.graph.ranges import RangeWarning
-
-        warnings.warn(
-            f"the range of model {descriptor.name!r} is calibrated on samples, not proven (margin "
-            f"{descriptor.range_margin:g}): an unusual input could be answered wrongly",
-            RangeWarning,
-            stacklevel=2,
-        )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Callable, Iterator
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import httpx
@@ -30,52 +31,87 @@ class BlockingClock(SystemClock):
         time.sleep(seconds)
 
 
-def settings(connection: Connection) -> dict[str, Any]:
-    """Arguments for ``httpx.Client`` and ``httpx.AsyncClient``."""
-    headers = {"User-Agent": f"libmpc/{__version__}", "Accept-Encoding": "identity"}
-    if connection.token is not None:
-        headers["Authorization"] = f"Bearer {connection.token}"
+class Body(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A request's body in pieces that are not too long; a short one is one piece.
+
+    Args:
+        progress: told of every piece but the only one.
+    """
+
+    def __init__(self, parts: tuple[bytes, ...], progress: Progress | None = None) -> None:
+        self.size = sum(map(len, parts))
+        self._parts = parts
+        self._progress = progress
+
+    def __iter__(self) -> Iterator[bytes]:
+        if self.size <= CHUNK:
+            yield b"".join(self._parts)
+            return
+        sent = 0
+        for part in self._parts:
+            for start in range(0, len(part), CHUNK):
+                piece = part[start : start + CHUNK]
+                yield piece
+                sent += len(piece)
+                if self._progress is not None:
+                    self._progress(sent, self.size)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self:
+            yield piece
+
+
+class Builder:
+    """Makes httpx's requests of a connection's; what is the same for all is made once."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._headers = [
+            (b"accept", b"*/*"),
+            (b"accept-encoding", b"identity"),
+            (b"user-agent", f"libmpc/{__version__}".encode()),
+        ]
+        if connection.token is not None:
+            self._headers.append((b"authorization", f"Bearer {connection.token}".encode()))
+        self._urls: dict[str, httpx.URL] = {}
+
+    def build(self, request: Request, progress: Progress | None = None) -> httpx.Request:
+        """The request as a transport takes it."""
+        url = self._urls.get(request.path)
+        if url is None or not str(url).startswith(request.gateway):
+            if len(self._urls) > 256:
+                self._urls.clear()
+            url = self._urls[request.path] = httpx.URL(request.gateway + request.path)
+        body = Body(request.parts, progress)
+        headers = [(b"host", url.netloc), *self._headers]
+        headers += [(key.encode(), value.encode()) for key, value in request.headers.items()]
+        if body.size or request.method != "GET":
+            headers.append((b"content-length", b"%d" % body.size))
+        seconds = request.timeout
+        times = {"read": seconds, "write": seconds, "pool": seconds}
+        times["connect"] = min(seconds, CONNECT_SECONDS)
+        return httpx.Request(
+            request.method, url, headers=headers, stream=body, extensions={"timeout": times}
+        )
+
+
+def uses_proxy(connection: Connection) -> bool:
+    """Whether the environment names a proxy that may be between here and the gateway."""
+    return not connection.is_local and bool(urllib.request.getproxies())
+
+
+def proxy_settings(connection: Connection) -> dict[str, Any]:
+    """Arguments for the ``httpx.Client`` that goes through a proxy."""
     return {
         "verify": connection.ssl_context(),
-        "headers": headers,
         "limits": httpx.Limits(max_connections=256, max_keepalive_connections=64),
         # SECURITY: a redirect would carry the token and the envelopes to another place.
         "follow_redirects": False,
-        "trust_env": not connection.is_local,
-    }
-
-
-def chunks(request: Request) -> Iterator[bytes]:
-    """The body, in pieces that are not too long."""
-    for part in request.parts:
-        for start in range(0, len(part), CHUNK):
-            yield part[start : start + CHUNK]
-
-
-def is_small(request: Request) -> bool:
-    """Whether the body is sent in one go."""
-    return sum(map(len, request.parts)) <= CHUNK
-
-
-def arguments(request: Request) -> dict[str, Any]:
-    """Arguments for ``build_request``, except for a long body."""
-    seconds = request.timeout
-    headers = dict(request.headers)
-    small = is_small(request)
-    if not small:
-        headers["Content-Length"] = str(sum(map(len, request.parts)))
-    return {
-        "content": b"".join(request.parts) if small else None,
-        "method": request.method,
-        "url": request.gateway + request.path,
-        "headers": headers,
-        "timeout": httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS)),
     }
 
 
 def response(answer: httpx.Response, body: list[bytes]) -> Response:
     """The answer as the session takes it."""
-    headers = {key.lower(): value for key, value in answer.headers.items()}
+    headers = {key.decode("latin-1").lower(): v.decode("latin-1") for key, v in answer.headers.raw}
     return Response(answer.status_code, headers, b"".join(body))
 
 
@@ -92,6 +128,11 @@ def refuse_compressed(request: Request, answer: httpx.Response) -> None:
 def too_long(request: Request) -> IntegrityError:
     """The error for an answer with more bytes than it can need."""
     return IntegrityError(f"the answer of {request.gateway} is longer than it can be")
+
+
+def closed() -> RuntimeError:
+    """The error for a call after ``close``."""
+    return RuntimeError("the client is closed")
 
 
 def translate(request: Request, error: httpx.HTTPError) -> LibmpcError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Literal, Protocol, Self, TypeVar, overload
 
@@ -15,8 +15,10 @@ from libmpc.client.card import ModelSummary
 from libmpc.client.connection import Connection, DeploymentLike
 from libmpc.client.final import Answer
 from libmpc.client.http import Operation, Pause, Request, Response, too_slow
+from libmpc.client.many import IN_FLIGHT, Batches, Counted
 from libmpc.client.retry import RetryPolicy
 from libmpc.client.session import Session
+from libmpc.client.transport import KeptTransport
 from libmpc.clock import Clock
 from libmpc.errors import LibmpcError
 from libmpc.wire.descriptor import Descriptor
@@ -40,7 +42,9 @@ class Runner:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.clock = clock or shell.BlockingClock()
-        self._http = httpx.Client(transport=transport, **shell.settings(connection))
+        self._closed = False
+        self._builder = shell.Builder(connection)
+        self._transport = transport or _transport(connection)
 
     def run(self, operation: Operation[T], progress: shell.Progress | None = None) -> T:
         """Run an operation to its end and return its result."""
@@ -60,13 +64,19 @@ class Runner:
                 error = problem
 
     def _send(self, request: Request, progress: shell.Progress | None) -> Response:
+        if self._closed:
+            raise shell.closed()
         end = self.clock.monotonic() + request.timeout
         chunks: list[bytes] = []
         size = 0
         try:
-            with self._open(request, progress) as answer:
+            # SECURITY: a transport follows no redirect, which would carry the token and the
+            # envelopes to another place.
+            answer = self._transport.handle_request(self._builder.build(request, progress))
+            try:
                 shell.refuse_compressed(request, answer)
-                for chunk in answer.iter_bytes():
+                assert isinstance(answer.stream, httpx.SyncByteStream)
+                for chunk in answer.stream:
                     chunks.append(chunk)
                     size += len(chunk)
                     if size > request.limit:
@@ -74,39 +84,35 @@ class Runner:
                     # A gateway that sends a byte now and then would escape httpx's own timeout.
                     if self.clock.monotonic() > end:
                         raise too_slow(request.gateway, request.timeout)
-                return shell.response(answer, chunks)
+            finally:
+                answer.close()
         except httpx.HTTPError as error:
             raise shell.translate(request, error) from None
-
-    def _open(self, request: Request, progress: shell.Progress | None) -> _Streamed:
-        arguments = shell.arguments(request)
-        if arguments["content"] is None:
-            arguments["content"] = _reported(request, progress)
-        return _Streamed(self._http.send(self._http.build_request(**arguments), stream=True))
+        return shell.response(answer, chunks)
 
     def close(self) -> None:
         """Close all connections."""
-        self._http.close()
+        self._closed = True
+        self._transport.close()
 
 
-class _Streamed:
-    def __init__(self, answer: httpx.Response) -> None:
-        self._answer = answer
-
-    def __enter__(self) -> httpx.Response:
-        return self._answer
-
-    def __exit__(self, *_: object) -> None:
-        self._answer.close()
+def _transport(connection: Connection) -> httpx.BaseTransport:
+    if shell.uses_proxy(connection):
+        return _Proxied(connection)
+    return KeptTransport(connection.ssl_context())
 
 
-def _reported(request: Request, progress: shell.Progress | None) -> Iterator[bytes]:
-    total, sent = sum(map(len, request.parts)), 0
-    for chunk in shell.chunks(request):
-        yield chunk
-        sent += len(chunk)
-        if progress is not None:
-            progress(sent, total)
+class _Proxied(httpx.BaseTransport):
+    """Through the proxy that the environment names, which httpx knows all about."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._client = httpx.Client(**shell.proxy_settings(connection))
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return self._client.send(request, stream=True)
+
+    def close(self) -> None:
+        self._client.close()
 
 
 class Client:
@@ -160,7 +166,7 @@ class Client:
         """Get a model's outputs for a batch, exactly as the fixed-point reference computes them.
 
         The array is checked before anything of it is sent. One call is one request, whatever its
-        batch.
+        batch; ``query_many`` takes more samples than fit into one.
 
         Args:
             name: the model's.
@@ -185,6 +191,57 @@ class Client:
                 ``ModelNotFoundError`` to ``IntegrityError`` above are of this class as well.
         """
         return self._runner.run(self._session.query(name, x, final))
+
+    def query_many(
+        self,
+        name: str,
+        x: object,
+        *,
+        final: bool = False,
+        batch_size: int | None = None,
+        in_flight: int = IN_FLIGHT,
+        progress: Counted | None = None,
+    ) -> Answer:
+        """Get a model's outputs for any number of samples, as several queries at a time.
+
+        All of the array is checked before anything of it is sent. It may be a memory-mapped file:
+        only the batches under way are copied. Each batch is one request and has a try, retries and
+        ``timeout`` of its own, as ``query`` has; after an error no other batch is begun.
+
+        Args:
+            name: the model's.
+            x: (samples, *input_shape), as for ``query`` but for the number of samples.
+            final: as for ``query``.
+            batch_size: samples in one query; by default 128, or fewer where samples are large.
+            in_flight: queries at a time.
+            progress: called with (samples answered, samples in all), from any thread.
+
+        Returns:
+            (samples, *output_shape), in the order of ``x``; as ``query``.
+
+        Raises:
+            LibmpcError: as ``query``; the text begins with the samples that it is about.
+            ConflictError: the model was replaced before all batches were answered.
+            ValueError: a batch without samples, or nothing in flight.
+        """
+        batches = Batches(self.describe(name), x, batch_size, progress)
+
+        def work() -> None:
+            while (part := batches.take()) is not None:
+                query = self._session.query(name, part.x, final, batches.model)
+                try:
+                    batches.put(part, self._runner.run(query))
+                except BaseException as error:  # noqa: BLE001 - told by ``result``
+                    batches.fail(part, error)
+
+        with ThreadPoolExecutor(in_flight, "libmpc-query") as pool:
+            workers = [pool.submit(work) for _ in range(in_flight)]
+            try:
+                for worker in workers:
+                    worker.result()
+            finally:
+                batches.stop()
+        return batches.result()
 
     def describe(self, name: str) -> Descriptor:
         """A model's descriptor (shapes, range, digest), as both evaluators have signed it.

@@ -164,7 +164,7 @@ class Leader(Evaluator):
     def submit(self, queries: Sequence[Query]) -> None:
         """Run queries of one model, in order."""
         entry = queries[0].entry
-        for rung, parts in cut(queries, self.sizes.ladder(entry)):
+        for rung, parts in cut(queries, self.sizes.ladder(entry), self.sizes.run_rows(entry)):
             # Runs of a large network last long: they must not hold up the others.
             streamed = self.sizes.streamed(entry, rung)
             slots = self._stream_slots if streamed else self._slots

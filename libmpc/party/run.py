@@ -38,20 +38,28 @@ class RunAborted(LibmpcError):
         self.refused = tuple(refused)
 
 
-def compose(rows: int, ladder: Sequence[int] = LADDER) -> list[int]:
-    """The rungs that ``rows`` rows are spread over: the largest first, padded by less than half.
+def compose(rows: int, ladder: Sequence[int] = LADDER, run_rows: float = 4.0) -> list[int]:
+    """The rungs that ``rows`` rows are spread over, the largest first: a few runs, little padding.
 
-    >>> compose(300), compose(20), compose(3), compose(11, (1, 8))
-    ([128, 128, 32, 8, 1, 1, 1, 1], [32], [1, 1, 1], [8, 1, 1, 1])
+    Args:
+        run_rows: what a run costs by itself (its rounds), in rows.
+
+    >>> compose(300), compose(20), compose(3), compose(2), compose(3, run_rows=0.5)
+    ([128, 128, 32, 8, 8], [32], [8], [1, 1], [1, 1, 1])
     """
-    rungs = []
-    while rows > 0:
-        fitting = next((r for r in ladder if r >= rows), ladder[-1])
-        if fitting > rows and rows * 2 <= fitting:
-            fitting = max(r for r in ladder if r <= rows)
-        rungs.append(fitting)
-        rows -= fitting
-    return rungs
+    full, left = divmod(rows, ladder[-1])
+    return [ladder[-1]] * full + _cheapest(left, ladder, run_rows)
+
+
+def _cheapest(rows: int, ladder: Sequence[int], run_rows: float) -> list[int]:
+    if rows == 0:
+        return []
+    one = [next(rung for rung in ladder if rung >= rows)]
+    below = max((rung for rung in ladder if rung < rows), default=0)
+    if not below:
+        return one
+    several = [below, *_cheapest(rows - below, ladder, run_rows)]
+    return min(one, several, key=lambda rungs: sum(rungs) + run_rows * len(rungs))
 
 
 @dataclass(frozen=True)
@@ -80,11 +88,13 @@ def tag_check(query: Query) -> str:
     return sha256(context("tag check", bytes.fromhex(query.number), query.tag)).hex()
 
 
-def cut(queries: Sequence[Query], ladder: Sequence[int] = LADDER) -> list[tuple[int, list[Part]]]:
-    """Spread the rows of all queries, in order, over runs: (rung, parts) each."""
+def cut(
+    queries: Sequence[Query], ladder: Sequence[int] = LADDER, run_rows: float = 4.0
+) -> list[tuple[int, list[Part]]]:
+    """Spread the rows of all queries, in order, over runs, as ``compose``: (rung, parts) each."""
     parts = [Part(q, 0, q.rows) for q in queries]
     runs = []
-    for rung in compose(sum(p.rows for p in parts), ladder):
+    for rung in compose(sum(p.rows for p in parts), ladder, run_rows):
         room, here = rung, []
         while room and parts:
             head = parts.pop(0)

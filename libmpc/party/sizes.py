@@ -18,6 +18,12 @@ _SECONDS_PER_MAC = 1e-8
 _SECONDS_PER_VALUE = 1e-6
 _SECONDS_PER_BYTE = 2.5e-7
 
+# What the three parties need together on an ordinary core, measured on small networks.
+_RUN_SECONDS = 1e-3
+_ROUND_SECONDS = 4e-4
+_ROW_SECONDS_PER_MAC = 2.5e-9
+_ROW_SECONDS_PER_VALUE = 3e-7
+
 
 class Sizes:
     """Answers by model and batch size, computed once each.
@@ -34,6 +40,7 @@ class Sizes:
         self._bytes: dict[tuple[str, int], int] = {}
         self._ladders: dict[str, tuple[int, ...]] = {}
         self._rounds: dict[tuple[str, int], tuple[float, ...]] = {}
+        self._run_rows: dict[str, float] = {}
 
     def bundle_bytes(self, entry: Entry, rung: int) -> int:
         """Memory of a prepared bundle."""
@@ -59,6 +66,13 @@ class Sizes:
             self._ladders[model] = tuple(fitting)
         return self._ladders[model]
 
+    def run_rows(self, entry: Entry) -> float:
+        """How many rows more in a run cost as much as one run more."""
+        model = entry.record.model
+        if model not in self._run_rows:
+            self._run_rows[model] = run_rows(entry.plan)
+        return self._run_rows[model]
+
     def round_seconds(self, entry: Entry, rung: int) -> tuple[float, ...]:
         """By step: seconds that the peer may need for its work before it sends a round."""
         key = (entry.record.model, rung)
@@ -71,6 +85,18 @@ class Sizes:
         self._bytes = {k: v for k, v in self._bytes.items() if k[0] in models}
         self._ladders = {k: v for k, v in self._ladders.items() if k in models}
         self._rounds = {k: v for k, v in self._rounds.items() if k[0] in models}
+        self._run_rows = {k: v for k, v in self._run_rows.items() if k in models}
+
+
+def run_rows(plan: Plan) -> float:
+    """The work of a run that does not grow with its rows, in rows."""
+    costs = step_costs(plan, 1)
+    rounds = sum(cost.rounds for cost in costs.values())
+    row = sum(step.macs for step in plan.linear_steps.values()) * _ROW_SECONDS_PER_MAC
+    row += (
+        sum(plan.steps[i].size for i, cost in costs.items() if cost.rounds) * _ROW_SECONDS_PER_VALUE
+    )
+    return (_RUN_SECONDS + rounds * _ROUND_SECONDS) / max(row, 1e-6)
 
 
 def round_seconds(plan: Plan, batch: int) -> list[float]:

@@ -1,12 +1,18 @@
-"""Queries grouped into batches: at once while a model is idle, bounded while it is busy.
+"""Queries grouped into batches: at once while a model is idle, together while it is busy.
 
 Each model has a queue and a budget of batches of its own, so a busy model does not hold up another.
+With nothing under way a query leaves at once. Otherwise queries gather, since a run costs more than
+a sample in it, until
+
+* fewer than ``batches`` are under way and as many samples wait as the smallest of them has, so that
+  batches grow with the load and two of a size overlap; or
+* the last batch left ``delay`` seconds ago or more and the next query waits as long, while fewer
+  than ``max_batches`` are under way.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +20,7 @@ from libmpc.errors import ConflictError, LimitError, ServiceError, UnavailableEr
 from libmpc.link import Buffer
 from libmpc.wire.headers import QueryHeader
 from services.gateway.errors import RETRY_SECONDS, unreachable
+from services.gateway.fair import FairQueue, Load
 from services.gateway.flight import Flight
 from services.gateway.links import PartyLink
 from services.gateway.metrics import Metrics
@@ -29,12 +36,12 @@ _MOMENT = 0.0005
 class BatchSettings:
     """Bounds of batching; ``GatewaySettings`` explains each."""
 
-    queue_length: int = 1024
+    queue: Load = Load(queries=1024, rows=1 << 16, bytes=1 << 30)
     batches: int = 2
-    max_batches: int = 8
-    delay: float = 0.05
+    max_batches: int = 4
+    delay: float = 0.02
     queries: int = 256
-    rows: int = 1024
+    rows: int = 128
     bytes: int = 16 << 20
 
 
@@ -61,16 +68,21 @@ class Batcher:
         self._empty = asyncio.Event()
 
     def submit(
-        self, header: QueryHeader, envelopes: tuple[Buffer, Buffer], timeout: float
+        self,
+        header: QueryHeader,
+        envelopes: tuple[Buffer, Buffer],
+        timeout: float,
+        client: str = "",
     ) -> PendingQuery:
         """Take a query; its ``answer`` is a future of both evaluators' replies.
 
         Args:
             timeout: seconds from now until it fails with 503, wherever it is then.
+            client: between whom the order is fair; the address of the sender.
 
         Raises:
             ConflictError: a query of that number is under way.
-            LimitError: too many queries of its model wait.
+            LimitError: too many queries of its model, or of its model and client, wait.
             UnavailableError: an evaluator is not reachable, or the gateway is stopping.
         """
         if self._closing:
@@ -81,7 +93,7 @@ class Batcher:
         queue = self._queues.get(header.model)
         if queue is None:
             queue = self._queues[header.model] = ModelQueue(self, header.model)
-        return queue.submit(header, envelopes, timeout)
+        return queue.submit(header, envelopes, timeout, client)
 
     async def close(self, grace: float) -> None:
         """Take no more; what has not been answered after ``grace`` seconds fails with 503."""
@@ -115,29 +127,42 @@ class ModelQueue:
     def __init__(self, batcher: Batcher, model: str) -> None:
         self._batcher = batcher
         self._model = model
-        self._waiting: deque[PendingQuery] = deque()
+        self._waiting = FairQueue(batcher.settings.queue)
         self._numbers: set[str] = set()
         self._flights: set[Flight] = set()
         self._timer: Timer | None = None
+        self._since = 0.0  # when the batch that gathers began to
 
     def submit(
-        self, header: QueryHeader, envelopes: tuple[Buffer, Buffer], timeout: float
+        self,
+        header: QueryHeader,
+        envelopes: tuple[Buffer, Buffer],
+        timeout: float,
+        client: str,
     ) -> PendingQuery:
         """As ``Batcher.submit``."""
         batcher = self._batcher
-        if len(self._waiting) >= batcher.settings.queue_length:
+        if header.number in self._numbers:
+            raise ConflictError("this query was sent before; seal a new one", status=409)
+        if not self._waiting.has_room(client, header.batch, sum(map(len, envelopes))):
             raise LimitError(
                 "too many queries of this model wait; try again later",
                 status=429,
                 retry_after=RETRY_SECONDS,
             )
-        if header.number in self._numbers:
-            raise ConflictError("this query was sent before; seal a new one", status=409)
         self._numbers.add(header.number)
         query = PendingQuery(
-            header, envelopes, batcher.timers, timeout, explain=batcher.explain, left=self._left
+            header,
+            envelopes,
+            batcher.timers,
+            timeout,
+            client=client,
+            explain=batcher.explain,
+            left=self._left,
         )
-        self._waiting.append(query)
+        if not self._waiting:
+            self._since = query.since
+        self._waiting.push(query)
         batcher.metrics.waiting.inc()
         self._pump()
         return query
@@ -152,19 +177,28 @@ class ModelQueue:
         # One that gave up while it waited, or one of a batch that has been answered.
         self._numbers.discard(query.header.number)
         if not query.sent:
-            self._waiting.remove(query)
+            self._waiting.give_up(query)
             self._batcher.metrics.waiting.dec()
             self._tidy()
 
     def _pump(self) -> None:
-        settings, timers = self._batcher.settings, self._batcher.timers
-        while self._waiting and len(self._flights) < settings.max_batches:
-            left = self._waiting[0].since + settings.delay - timers.now()
-            if len(self._flights) >= settings.batches and left > _MOMENT:
+        while self._waiting and len(self._flights) < self._batcher.settings.max_batches:
+            left = self._gather_seconds()
+            if left > _MOMENT:
                 self._arm(left)
                 break
             self._launch(self._take())
         self._tidy()
+
+    def _gather_seconds(self) -> float:
+        """How long the batch that gathers may still wait for more queries."""
+        settings, waiting = self._batcher.settings, self._waiting.load.rows
+        if not self._flights:
+            return 0.0
+        enough = min(settings.rows, *(flight.rows for flight in self._flights))
+        if len(self._flights) < settings.batches and waiting >= enough:
+            return 0.0
+        return self._since + settings.delay - self._batcher.timers.now()
 
     def _arm(self, seconds: float) -> None:
         if self._timer is None:
@@ -178,14 +212,14 @@ class ModelQueue:
         settings = self._batcher.settings
         taken: list[PendingQuery] = []
         rows = size = 0
-        while self._waiting and len(taken) < settings.queries:
-            query = self._waiting[0]
+        while (query := self._waiting.first) is not None and len(taken) < settings.queries:
             rows += query.header.batch
             size += query.size
             if taken and (rows > settings.rows or size > settings.bytes):
                 break
             query.sent = True
-            taken.append(self._waiting.popleft())
+            taken.append(self._waiting.pop())
+        self._since = self._batcher.timers.now()
         self._batcher.metrics.waiting.dec(len(taken))
         return taken
 

@@ -19,12 +19,16 @@ class Flight:
 
     Args:
         landed: called once, when it is over.
+
+    Attributes:
+        rows: samples of all queries.
     """
 
     def __init__(
         self, model: str, queries: Sequence[PendingQuery], landed: Callable[[Flight], None]
     ) -> None:
         self.queries = queries
+        self.rows = sum(query.header.batch for query in queries)
         self._model = model
         self._landed = landed
         self._by_number = {bytes.fromhex(query.header.number): query for query in queries}

@@ -11,6 +11,7 @@ from libmpc.link import Link
 from services.gateway.batching import Batcher, BatchSettings
 from services.gateway.bodies import Memory
 from services.gateway.catalogue import Catalogue
+from services.gateway.fair import Load
 from services.gateway.links import PartyLink
 from services.gateway.metrics import Metrics
 from services.gateway.parties import ALL, Parties
@@ -86,7 +87,7 @@ class Gateway:
 
 def _batch_settings(settings: GatewaySettings) -> BatchSettings:
     return BatchSettings(
-        queue_length=settings.queue_length,
+        queue=Load(settings.queue_length, settings.queue_rows, settings.queue_bytes),
         batches=settings.batches,
         max_batches=settings.max_batches,
         delay=settings.batch_delay,

@@ -48,7 +48,8 @@ async def _infer(gateway: Gateway, name: str, request: Request) -> Response:
         parsed = parse_infer(body, request.headers.get(HEADER_LENGTH), settings.max_json_bytes)
         await gateway.catalogue.check(name, parsed.header.model)
         timeout = min(parsed.timeout or settings.query_timeout, settings.max_query_timeout)
-        query = gateway.batcher.submit(parsed.header, parsed.envelopes, timeout)
+        client = request.client.host if request.client is not None else ""
+        query = gateway.batcher.submit(parsed.header, parsed.envelopes, timeout, client)
         replies = await _wait(query, request)
     content, headers = encode_infer(name, parsed, replies)
     gateway.metrics.duration.observe(gateway.timers.now() - began)

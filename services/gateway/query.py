@@ -21,6 +21,7 @@ class PendingQuery:
 
     Args:
         timeout: seconds from now until it fails.
+        client: who sent it, as far as fairness goes.
         explain: may add to an error before it is shown.
         left: called once when the query needs nothing more, for whatever reason.
 
@@ -40,10 +41,12 @@ class PendingQuery:
         timers: Timers,
         timeout: float,
         *,
+        client: str,
         explain: Callable[[ServiceError], ServiceError],
         left: Callable[[PendingQuery], None],
     ) -> None:
         self.header = header
+        self.client = client
         self.envelopes = envelopes
         self.encoded = header.model_dump_json().encode()
         self.size = sum(map(len, envelopes))

@@ -60,23 +60,32 @@ class GatewaySettings(ServiceSettings):
         3072 * MIB, ge=1, description="Bodies held at the same time, in bytes; beyond it: 503."
     )
     queue_length: int = Field(
-        1024, ge=1, description="Queries of one model that may wait; beyond it: 429."
+        1024,
+        ge=1,
+        description="Queries of one model that may wait; beyond it: 429. No client may hold more"
+        " than is still free, so one alone fills half.",
+    )
+    queue_rows: int = Field(
+        1 << 16, ge=1, description="Samples of one model that may wait, in the same way."
+    )
+    queue_bytes: int = Field(
+        1024 * MIB, ge=1, description="Bytes of one model that may wait, in the same way."
     )
     batches: int = Field(
-        2, ge=1, le=64, description="Batches of one model under way before queries are grouped."
+        2, ge=1, le=64, description="Batches of one model under way before queries have to wait."
     )
     max_batches: int = Field(
-        8, ge=1, le=64, description="Batches of one model under way, whatever waits."
+        4, ge=1, le=64, description="Batches of one model under way, whatever waits."
     )
     batch_delay: float = Field(
-        0.05,
+        0.02,
         ge=0,
         le=10,
-        description="Seconds that a query waits to be grouped while max_batches allows another.",
+        description="Seconds that queries gather while max_batches allows another batch.",
     )
     batch_queries: int = Field(256, ge=1, le=1024, description="Most queries in one batch.")
     batch_rows: int = Field(
-        1024, ge=1, description="Most samples in one batch, unless one query has more."
+        128, ge=1, description="Most samples in one batch, unless one query has more."
     )
     batch_bytes: int = Field(
         16 * MIB, ge=1, description="Most bytes in one batch, unless one query has more."

@@ -8,7 +8,7 @@ import contextlib
 import itertools
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,15 @@ class Rig:
 
     def infer_soon(self, **kwargs: Any) -> asyncio.Task[httpx.Response]:
         return asyncio.ensure_future(self.infer(**kwargs))
+
+    @contextlib.asynccontextmanager
+    async def another_client(self, host: str) -> AsyncIterator[Rig]:
+        """The same gateway, as a client of another address sees it."""
+        transport = httpx.ASGITransport(app=self.app, client=(host, 1))
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://gateway", headers=self.client.headers
+        ) as client:
+            yield replace(self, client=client)
 
     async def lose(self, party: int) -> None:
         """A party dies; returns once the gateway knows."""

@@ -114,7 +114,7 @@ def test_batches_are_bounded(bound: dict[str, int], expected: list[int]) -> None
 
 def test_a_full_queue_is_429() -> None:
     async def work() -> None:
-        async with rig(queue_length=3) as r:
+        async with rig(queue_length=5) as r:
             hold(r.parties)
             tasks = await started(r, 5, 2)
             response = await r.infer()
@@ -126,9 +126,137 @@ def test_a_full_queue_is_429() -> None:
     run(work())
 
 
+@pytest.mark.parametrize(
+    "bound", [{"queue_length": 5}, {"queue_rows": 15}, {"queue_bytes": 5 * 33}]
+)
+def test_a_client_leaves_room_for_another(bound: dict[str, int]) -> None:
+    async def work() -> None:
+        async with rig(**bound) as r:
+            hold(r.parties)
+            tasks = []
+            for _ in range(5):
+                tasks.append(r.infer_soon(query=header(shape=(3, 4))))
+                await settle()
+            assert (await r.infer(query=header(shape=(3, 4)))).status_code == 429
+            async with r.another_client("10.0.0.2") as other:
+                one = asyncio.ensure_future(other.infer(query=header(shape=(3, 4))))
+                await settle()
+                assert (await other.infer(query=header(shape=(3, 4)))).status_code == 429
+                hold(r.parties, False)
+                assert (await one).status_code == 200
+            assert await answered(tasks) == [200] * 5
+
+    run(work())
+
+
+def test_clients_take_turns() -> None:
+    async def work() -> None:
+        async with rig(batch_queries=4) as r, r.another_client("10.0.0.2") as other:
+            hold(r.parties)
+            flood = [header() for _ in range(10)]
+            few = [header() for _ in range(2)]
+            tasks = [r.infer_soon(query=query) for query in flood]
+            await settle()
+            tasks += [asyncio.ensure_future(other.infer(query=query)) for query in few]
+            await settle()
+            hold(r.parties, False)
+            assert await answered(tasks) == [200] * 12
+            numbers = [query.number for query in flood]
+            mine = [query.number for query in few]
+            # Two had left before anybody else came; then it is one of each in turn.
+            assert r.parties[0].batches == [
+                [numbers[0]],
+                [numbers[1]],
+                [numbers[2], mine[0], numbers[3], mine[1]],
+                numbers[4:8],
+                numbers[8:],
+            ]
+
+    run(work())
+
+
+def test_turns_are_counted_in_samples() -> None:
+    async def work() -> None:
+        async with rig(batch_rows=10) as r, r.another_client("10.0.0.2") as other:
+            hold(r.parties)
+            tasks = [r.infer_soon() for _ in range(2)]
+            await settle()
+            large = [header(shape=(9, 4)) for _ in range(2)]
+            small = [header() for _ in range(10)]
+            tasks += [r.infer_soon(query=query) for query in large]
+            await settle()
+            tasks += [asyncio.ensure_future(other.infer(query=query)) for query in small]
+            await settle()
+            hold(r.parties, False)
+            assert await answered(tasks) == [200] * 14
+            first, second = (query.number for query in large)
+            rest = [query.number for query in small]
+            assert r.parties[0].batches[2:] == [
+                [first, rest[0]],
+                rest[1:9],
+                [second, rest[9]],
+            ]
+
+    run(work())
+
+
+def test_batches_grow_with_the_load() -> None:
+    async def work() -> None:
+        async with rig(batches=3) as r:
+            hold(r.parties)
+            tasks = [r.infer_soon(query=header(shape=(4, 4)))]
+            await settle()
+            tasks += await started(r, 3, 1)
+            assert sizes(r) == [1]
+            tasks += await started(r, 1, 2)  # four samples wait, and four are under way
+            assert sizes(r) == [1, 4]
+            hold(r.parties, False)
+            assert await answered(tasks) == [200] * 5
+
+    run(work())
+
+
+def test_the_delay_begins_with_the_first_that_waits() -> None:
+    async def work() -> None:
+        async with rig(batches=1, batch_delay=0.05) as r:
+            hold(r.parties)
+            tasks = await started(r, 1, 1)
+            r.timers.advance(1)
+            tasks += await started(r, 1, 1)
+            r.timers.advance(0.04)
+            tasks += await started(r, 1, 1)
+            assert sizes(r) == [1]
+            r.timers.advance(0.01)
+            await r.parties[0].wait_for(Kind.BATCH, 2)
+            await r.parties[1].wait_for(Kind.BATCH, 2)
+            assert sizes(r) == [1, 2]
+            hold(r.parties, False)
+            assert await answered(tasks) == [200] * 3
+
+    run(work())
+
+
+def test_who_gives_up_makes_room() -> None:
+    async def work() -> None:
+        async with rig(queue_length=3, batch_delay=10) as r:
+            hold(r.parties)
+            tasks = await started(r, 2, 2)
+            late = [r.infer_soon(timeout=500_000) for _ in range(2)]
+            await settle()
+            assert (await r.infer()).status_code == 429
+            r.timers.advance(0.5)
+            assert await answered(late) == [503] * 2
+            tasks += await started(r, 2, 2)
+            hold(r.parties, False)
+            assert await answered(tasks) == [200] * 4
+            assert sizes(r) == [1, 1, 2]
+
+    run(work())
+
+
 def test_a_busy_model_does_not_hold_up_another() -> None:
     async def work() -> None:
-        async with rig(queue_length=2) as r:
+        async with rig(queue_length=3) as r:
             for party in r.parties:
                 party.models.append(state(party.index, "letters", OTHER))
             hold(r.parties)

@@ -100,12 +100,20 @@ def test_an_aborted_run_wakes_whoever_waits() -> None:
     asyncio.run(main())
 
 
-@given(st.integers(1, 20_000))
-def test_rows_are_spread_over_the_ladder(rows: int) -> None:
-    rungs = compose(rows)
+@given(st.integers(1, 20_000), st.floats(0, 100))
+def test_rows_are_spread_over_the_ladder(rows: int, run_rows: float) -> None:
+    rungs = compose(rows, LADDER, run_rows)
     assert set(rungs) <= set(LADDER)
     assert rungs == sorted(rungs, reverse=True)
-    assert rows <= sum(rungs) < 2 * rows + 1
+    assert sum(rungs) - min(rungs) < rows <= sum(rungs)
+
+
+def test_rows_are_padded_where_another_run_costs_more() -> None:
+    assert compose(7, LADDER, 0.1) == [1] * 7
+    assert compose(7, LADDER, 0.2) == [8]
+    assert compose(4, (1, 8), 1.0) == [1] * 4
+    assert compose(4, (1, 8), 1.5) == [8]
+    assert compose(3, (1,), 9.0) == [1] * 3
 
 
 def test_the_time_for_a_round_is_that_of_its_step() -> None:
