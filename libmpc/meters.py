@@ -18,6 +18,23 @@ SECONDS = (
 COUNTS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
 
 
+class Level:
+    """A number that goes up and down."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def inc(self, change: int = 1) -> None:
+        """More by this."""
+        self.value += change
+
+    def dec(self, change: int = 1) -> None:
+        """Less by this."""
+        self.value -= change
+
+
 class Histogram:
     """How many values fell at or below each bound; half a microsecond a value.
 

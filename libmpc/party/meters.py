@@ -53,6 +53,11 @@ class KeyMeters:
     used: int = 0
     dropped: int = 0
 
+    def add(self, other: KeyMeters) -> None:
+        """Include other counters."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
 
 @dataclass
 class Meters:
