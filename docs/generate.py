@@ -104,6 +104,36 @@ def errors() -> str:
     return table(("error", "is a", "when"), rows)
 
 
+# ---- metrics
+
+
+def metrics(families: Sequence[Any]) -> str:
+    """The table of metrics, from their declarations."""
+    rows = []
+    for family in families:
+        labels = "; ".join(f"`{label}`: {values}" for label, values in family.labels.items())
+        rows.append((f"`{family.shown}`", family.kind, labels or "–", family.help))
+    return table(("metric", "type", "labels", "meaning"), rows)
+
+
+def common_metrics() -> str:
+    from services.common.metrics import BUILD
+
+    return metrics((BUILD,))
+
+
+def party_metrics() -> str:
+    from services.party.families import FAMILIES
+
+    return metrics(FAMILIES)
+
+
+def gateway_metrics() -> str:
+    from services.gateway.families import FAMILIES
+
+    return metrics(FAMILIES)
+
+
 # ---- OpenAPI
 
 
@@ -145,6 +175,9 @@ def gateway_routes() -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "party settings": party_settings,
     "gateway settings": gateway_settings,
+    "common metrics": common_metrics,
+    "party metrics": party_metrics,
+    "gateway metrics": gateway_metrics,
     "message kinds": message_kinds,
     "errors": errors,
     "gateway routes": gateway_routes,

@@ -34,14 +34,21 @@ class ServiceError(LibmpcError):
     Attributes:
         status: the HTTP status that the gateway gave, or ``None`` where none was received.
         retry_after: seconds to wait before another try, where the service said so.
+        code: one word for what has happened, for metrics; may be empty.
     """
 
     def __init__(
-        self, message: str, *, status: int | None = None, retry_after: float | None = None
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+        code: str = "",
     ) -> None:
         super().__init__(message)
         self.status = status
         self.retry_after = retry_after
+        self.code = code
 
 
 class AuthenticationError(ServiceError):

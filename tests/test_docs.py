@@ -16,10 +16,13 @@ from libmpc import data
 from libmpc.graph.keras.layers import LAYERS
 from libmpc.graph.keras.layers.noops import AUGMENTATION
 from libmpc.party.messages import Kind
+from libmpc.party.meters import REASONS
 from libmpc.protocol.purposes import Purpose
 from libmpc.runtime import plan_cost
-from services.gateway.metrics import OUTCOMES, Metrics
+from services.common.metrics import BUILD
+from services.gateway import families as gateway_families
 from services.gateway.settings import GatewaySettings
+from services.party import families as party_families
 from services.party.settings import PartySettings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -131,14 +134,28 @@ def test_every_layer_of_keras_is_in_the_table(layer: str) -> None:
     assert re.search(rf"\b{layer}\b", table)
 
 
-def test_every_metric_is_explained() -> None:
-    page = text("docs/operations.md")
-    families = {metric.name for metric in Metrics().registry.collect()}
-    families |= set(re.findall(r'"(libmpc_party_\w+)"', text("services/party/metrics.py")))
-    explained = set(re.findall(r"`(libmpc_(?:party|gateway)_\w+?)(?:_total)?`", page))
-    assert explained == families
-    for outcome in OUTCOMES:
-        assert outcome in page
+def test_every_metric_is_documented() -> None:
+    page = text("docs/metrics.md")
+    for family in (BUILD, *party_families.FAMILIES, *gateway_families.FAMILIES):
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| `{family.shown}` |")]
+        assert [cell.strip() for cell in row.split("|")[2:-1:2]] == [family.kind, family.help]
+    reasons = page.split("## Gateway")[1].split("| reason |")[1]
+    for reason in gateway_families.REASONS:
+        assert f"| `{reason}` |" in reasons
+    for reason in REASONS:
+        assert f"`{reason}`:" in page
+
+
+def test_metrics_in_questions_exist() -> None:
+    families = (BUILD, *party_families.FAMILIES, *gateway_families.FAMILIES)
+    known = {family.shown for family in families}
+    known |= {f"{f.name}_{part}" for f in families for part in ("bucket", "sum", "count")}
+    named = {
+        name
+        for page in PAGES
+        for name in re.findall(r"libmpc_(?:build|party|gateway)_\w+", page.read_text())
+    }
+    assert named <= known
 
 
 def test_every_public_name_and_error_is_explained() -> None:

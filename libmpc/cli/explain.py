@@ -1,4 +1,4 @@
-"""``libmpc explain``: what a model costs, step by step, before anything is shared."""
+"""``libmpc explain``: what a model costs and how long it takes, before anything is shared."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from libmpc.cli.options import JsonOption, ModelArgument
+from libmpc.cli.options import JsonOption, ModelArgument, UsageError
 from libmpc.cli.progress import Progress
 from libmpc.cli.texts import examples, result
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _EPILOG = examples(
     "libmpc explain short-conv-mnist.h5",
     "libmpc explain resnet50.onnx --batch 8 --json",
+    "libmpc explain model.keras --network 35 500",
 )
 _COUNTS = ("macs", "rounds", "online_bytes", "preprocessing_bytes")
 
@@ -34,6 +35,14 @@ def explain(
     batch: Annotated[
         int, typer.Option("--batch", metavar="N", min=1, max=16384, help="Samples in one query.")
     ] = 1,
+    network: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            "--network",
+            metavar="MS MBIT",
+            help="One more network between the parties: milliseconds one way, megabits a second.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the plan of a model: every step that the parties would do, and what it costs.
@@ -42,13 +51,21 @@ def explain(
     evaluators; online bytes are what each of them sends to the other. Preprocessing bytes are the
     masks that party 2 sends to party 1 before the query. All are what a real run counts, without
     the connection's own frames. Nothing is shared, and no input is needed.
+
+    Below it are estimates for several networks between the parties: how long one query takes and
+    what its time goes to, and how many samples a second go through in batches of each size, with
+    everything that they use up being prepared meanwhile. They are made from these counts and from
+    constants that were measured on one machine, which --json prints, too. Expect a third more or
+    less; your own way to the gateway comes on top.
     """
+    from libmpc.cli.estimates import estimates
     from libmpc.graph.loading import read_file
     from libmpc.graph.lowering import lower
 
     with Progress(f"reading {model.name}"):
         lowered = lower(read_file(model))
         steps = describe(lowered.plan, lowered.names, batch)
+        estimated = estimates(lowered.plan, batch, _checked(network))
     document = {
         "model": str(model),
         "plan": lowered.plan.digest.hex(),
@@ -58,8 +75,15 @@ def explain(
         "final_activation": lowered.final,
         "steps": steps,
         "totals": totals(steps),
+        "estimates": estimated,
     }
     result(document, "" if as_json else _text(document), as_json)
+
+
+def _checked(network: tuple[float, float] | None) -> tuple[float, float] | None:
+    if network is not None and not (0 <= network[0] <= 1e5 and 0.001 <= network[1] <= 1e7):
+        raise UsageError("--network takes 0 to 100,000 ms and 0.001 to 10,000,000 Mbit/s")
+    return network
 
 
 def describe(plan: Plan, names: Sequence[str], batch: int) -> list[dict[str, Any]]:
@@ -98,6 +122,7 @@ def totals(steps: Sequence[dict[str, Any]]) -> dict[str, int]:
 
 
 def _text(document: dict[str, Any]) -> str:
+    from libmpc.cli import estimates
     from libmpc.cli.tables import Column, table
 
     columns = (
@@ -125,4 +150,5 @@ def _text(document: dict[str, Any]) -> str:
     after = f"; {final} is left to the client" if final else ""
     samples = "one sample" if document["batch"] == 1 else f"{document['batch']:,} samples"
     head = f"{document['model']}: {len(rows)} steps, for {samples}{after}"
-    return f"{head}\n{table(columns, rows, last)}"
+    estimated = estimates.text(document["estimates"], document["batch"])
+    return f"{head}\n{table(columns, rows, last)}\n\n{estimated}"

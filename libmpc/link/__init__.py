@@ -12,6 +12,7 @@ from libmpc.link.records import Message
 from libmpc.link.session import MAX_KIND, Link
 from libmpc.link.stream import Buffer, ByteStream, Sink
 from libmpc.link.terms import LinkSettings, Traffic
+from libmpc.link.totals import LinkTotals
 
 __all__ = [
     "GATEWAY",
@@ -24,6 +25,7 @@ __all__ = [
     "LinkEndedError",
     "LinkError",
     "LinkSettings",
+    "LinkTotals",
     "LocalIdentity",
     "MemoryStream",
     "Message",

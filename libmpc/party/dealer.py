@@ -12,11 +12,13 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from time import perf_counter
 
 from libmpc.errors import LibmpcError
 from libmpc.failure import describe
 from libmpc.party.catalog import Catalog
 from libmpc.party.messages import BundleHeader, Deal
+from libmpc.party.meters import Meters
 from libmpc.party.streams import Window
 from libmpc.prg import Stream
 from libmpc.protocol import DealerWeights
@@ -57,6 +59,7 @@ class Dealer:
         executor: where the dealing is computed.
         window: bytes of a streamed bundle under way, at which the next step waits.
         at_once: streamed bundles at the same time; more wait for their turn.
+        meters: what this party counts.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Dealer:
         executor: Executor,
         window: int,
         at_once: int,
+        meters: Meters,
     ) -> None:
         self._catalog = catalog
         self._streams_for = streams
@@ -82,6 +86,7 @@ class Dealer:
         self._ended = ended
         self._executor = executor
         self._window = window
+        self._meters = meters
         self._slots = asyncio.Semaphore(at_once)
         self._high_water = 0
         self._jobs: asyncio.Queue[Deal] = asyncio.Queue(MAX_WAITING)
@@ -156,8 +161,10 @@ class Dealer:
         if flow is not None:
             self._start(flow, header, parts)
             return
+        began = perf_counter()
         while (part := await self._next(parts)) is not None:
             await self._correct(job.bundle, *part)
+        self._meters.dealt((job.model, job.rung), began)
         await self._dealt(header)
 
     def _start(self, flow: _Flow, header: BundleHeader, parts: Parts) -> None:
@@ -169,6 +176,7 @@ class Dealer:
 
     async def _stream(self, header: BundleHeader, parts: Parts, window: Window) -> None:
         async with self._slots:
+            began = perf_counter()
             await self._dealt(header)
             coming = self._next(parts)
             while (part := await coming) is not None:
@@ -176,6 +184,7 @@ class Dealer:
                 await window.room()
                 window.sent(part[0], len(part[1]))
                 await self._correct(header.bundle, *part)
+            self._meters.dealt((header.model, header.rung), began)
 
     def _begin(self, job: Deal) -> tuple[BundleHeader, Parts] | None:
         entry = self._catalog.entries.get(job.model)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from time import perf_counter
 
 from libmpc.clock import Clock
 from libmpc.errors import ConflictError, LibmpcError, UnavailableError
@@ -12,6 +13,7 @@ from libmpc.failure import describe
 from libmpc.party.catalog import Catalog
 from libmpc.party.entry import Entry
 from libmpc.party.messages import Batch
+from libmpc.party.meters import Meters
 from libmpc.party.queries import Admission, Intake, Query
 from libmpc.party.release import Releaser
 from libmpc.party.run import unavailable
@@ -39,6 +41,7 @@ class QueryDesk:
         deployment: the deployment's id.
         lock: serialises changes of the catalog.
         failed: told of every query that came to nothing here.
+        meters: what this party counts.
     """
 
     def __init__(
@@ -51,13 +54,21 @@ class QueryDesk:
         clock: Clock,
         lock: asyncio.Lock,
         failed: Callable[[str], None],
+        meters: Meters,
     ) -> None:
+        self._meters = meters
         self._failed = failed
         self._catalog = catalog
         self._intake = Intake(index, deployment, keys, clock)
         self._admission = Admission()
         self._releaser = Releaser(
-            index, deployment, catalog=catalog, store=store, admission=self._admission, lock=lock
+            index,
+            deployment,
+            catalog=catalog,
+            store=store,
+            admission=self._admission,
+            lock=lock,
+            meters=meters,
         )
         self._known: dict[str, Query | None] = {}  # None: it came to nothing
         self._awaited: dict[str, asyncio.Future[None]] = {}
@@ -110,6 +121,7 @@ class QueryDesk:
         self._intake.check(entry, header)
         self._intake.claim(header)
         self._admission.admit(entry)
+        began = perf_counter()
         try:
             if len(envelope) > SHORT_BYTES:
                 query = await asyncio.to_thread(self._intake.open, entry, header, envelope, reply)
@@ -118,6 +130,7 @@ class QueryDesk:
         except BaseException:
             self._admission.leave(entry.record.model)
             raise
+        self._meters.opening.since(began)
         self._follow(query, entry, batch.timeout_ms / 1000)
         return query
 

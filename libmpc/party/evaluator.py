@@ -24,6 +24,7 @@ from libmpc.party.desk import QueryDesk
 from libmpc.party.entry import Entry
 from libmpc.party.keys import CORRELATED, LEAVING, bundle_stream
 from libmpc.party.messages import BundleHeader, Kind, RunAbort, RunHeader
+from libmpc.party.meters import Meters
 from libmpc.party.pool import Bundle, BundlePool, PoolKey
 from libmpc.party.run import Part, Run, RunAborted, stack, unavailable
 from libmpc.party.sizes import Sizes
@@ -80,7 +81,7 @@ class Evaluator:
         dealer: sends to party 2.
         desk: where queries are found, and from where complete ones leave.
         executor: where bundles are prepared.
-        settings: bounds.
+        settings, meters: bounds, and what this party counts.
     """
 
     def __init__(
@@ -94,9 +95,11 @@ class Evaluator:
         desk: QueryDesk,
         executor: Executor,
         settings: RoleSettings,
+        meters: Meters,
     ) -> None:
         self.index = index
-        self.pool = BundlePool(executor)
+        self.meters = meters
+        self.pool = BundlePool(executor, meters)
         self.sizes = Sizes(settings.stream_bytes, settings.stream_window)
         self._secrets = secrets
         self._catalog = catalog
@@ -227,12 +230,13 @@ class Evaluator:
         self, run: Run, entry: Entry, parts: Sequence[Part], bundle: Bundle
     ) -> None:
         """The rounds of one run, then its rows to their queries."""
-        weights = entry.weights
+        weights, model, rung = entry.weights, run.header.model, run.header.rung
         assert isinstance(weights, EvaluatorWeights)
         # SECURITY: this stream starts only now that both evaluators have taken the bundle.
-        leaving = self._stream(self._secrets.leaving, LEAVING, run.header.model, run.bundle)
-        x = stack(parts, run.header.rung)
-        y = await evaluate(entry.plan, weights, bundle, x, leaving, run.exchange)
+        leaving = self._stream(self._secrets.leaving, LEAVING, model, run.bundle)
+        x = stack(parts, rung)
+        with self.meters.run((model, rung), parts):
+            y = await evaluate(entry.plan, weights, bundle, x, leaving, run.exchange)
         self._distribute(y, parts, bytes.fromhex(run.header.digest))
 
     def _distribute(self, y: NDArray[np.uint64], parts: Sequence[Part], digest: bytes) -> None:
@@ -267,8 +271,9 @@ class Evaluator:
             await self._send(Kind.ROUND, bundle, step, payload)
 
         entry = self._catalog.entries.get(header.model)
-        allowance = self.sizes.round_seconds(entry, header.rung) if entry is not None else ()
+        allowance = self.sizes.round_seconds(entry, header.rung) if entry else ()
         run = Run(header.bundle, header, send, self._settings.round_timeout, allowance)
+        run.rounds = self.meters.rounds
         self._runs[header.bundle] = run
         return run
 
@@ -288,6 +293,7 @@ class Evaluator:
         self._tasks.discard(task)
         if task.cancelled() or (error := task.exception()) is None:
             return
+        self.meters.failed(error)
         if isinstance(error, LibmpcError):
             log.warning("a run or a bundle came to nothing: %s", error)
         else:

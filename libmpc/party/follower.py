@@ -13,6 +13,7 @@ from libmpc.party.desk import QueryDesk
 from libmpc.party.entry import Entry
 from libmpc.party.evaluator import EpochSecrets, Evaluator, RoleSettings, Send
 from libmpc.party.messages import BundleHeader, Kind, RunAgreement, RunHeader, Slice
+from libmpc.party.meters import Meters
 from libmpc.party.queries import Query
 from libmpc.party.run import LADDER, Part, Run, RunAborted, run_digest, tag_check
 from libmpc.party.streams import Corrections
@@ -33,6 +34,7 @@ class Follower(Evaluator):
         desk: QueryDesk,
         executor: Executor,
         settings: RoleSettings,
+        meters: Meters,
     ) -> None:
         super().__init__(
             index=1,
@@ -43,6 +45,7 @@ class Follower(Evaluator):
             desk=desk,
             executor=executor,
             settings=settings,
+            meters=meters,
         )
         self._coming: dict[int, BundleHeader] = {}
         self._declined: set[int] = set()

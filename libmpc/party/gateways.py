@@ -32,6 +32,7 @@ from libmpc.failure import describe
 from libmpc.link import Buffer, Link, LinkError, Message
 from libmpc.party.framing import split
 from libmpc.party.messages import Batch, Commit, Kind, ModelList, PartyStatus, Refusal
+from libmpc.party.meters import Meters
 from libmpc.sealing.errors import SealError, UnknownKeyError
 from libmpc.wire.errors import ExpiredError, WireError
 from libmpc.wire.headers import PushHeader, QueryHeader
@@ -60,7 +61,8 @@ class Node(Protocol):
 class GatewayPort:
     """Serves one gateway's link."""
 
-    def __init__(self, link: Link, node: Node) -> None:
+    def __init__(self, link: Link, node: Node, meters: Meters) -> None:
+        self._meters = meters
         self._link = link
         self._node = node
         self._requests: set[asyncio.Task[None]] = set()
@@ -137,6 +139,7 @@ class GatewayPort:
         except Exception as error:  # noqa: BLE001 - as above
             refusal = refuse(error)
             status, body = refusal.status, refusal.encode()
+        self._meters.queries[status] += 1
         self._respond(Kind.RESULT, request, status, bytes.fromhex(header.number), body)
 
     def _respond(self, kind: int, request: int, status: int, *body: bytes) -> None:

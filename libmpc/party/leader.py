@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor
+from time import perf_counter
 
 from libmpc.errors import UnavailableError
 from libmpc.link import Message
@@ -14,6 +15,7 @@ from libmpc.party.desk import QueryDesk
 from libmpc.party.entry import Entry
 from libmpc.party.evaluator import EpochSecrets, Evaluator, RoleSettings, Send
 from libmpc.party.messages import BundleHeader, Deal, Kind, RunAgreement, RunHeader
+from libmpc.party.meters import Meters
 from libmpc.party.pool import Bundle, PoolKey
 from libmpc.party.queries import Query
 from libmpc.party.run import Part, Run, RunAborted, cut, run_digest
@@ -43,6 +45,7 @@ class Leader(Evaluator):
         desk: QueryDesk,
         executor: Executor,
         settings: RoleSettings,
+        meters: Meters,
     ) -> None:
         super().__init__(
             index=0,
@@ -53,6 +56,7 @@ class Leader(Evaluator):
             desk=desk,
             executor=executor,
             settings=settings,
+            meters=meters,
         )
         self._asking = False
         self._pause = ASK_AGAIN_SECONDS
@@ -215,6 +219,7 @@ class Leader(Evaluator):
         # SECURITY: its number is this run's from the start and never in a pool; whatever happens
         # now, nothing else is computed under it.
         number = self.supply.stream(key)
+        asked = perf_counter()
         begun = self._begun[number] = asyncio.get_running_loop().create_future()
         self._streams.add(number)
         try:
@@ -226,6 +231,7 @@ class Leader(Evaluator):
             if (header.model, header.rung) != key:
                 raise WireError("a bundle for something else than was asked for")
             bundle = self._streamed(header, self._expect(header))
+            self.meters.taken(key, asked)
             try:
                 yield number, bundle
             finally:
@@ -275,8 +281,8 @@ def _end_unless_wanted(run: Run, parts: Sequence[Part]) -> None:
 
 
 def _too_late() -> UnavailableError:
-    return UnavailableError("no correlated randomness in time", status=503)
+    return UnavailableError("no correlated randomness in time", status=503, code="no_bundle")
 
 
 def _not_there() -> UnavailableError:
-    return UnavailableError("another party does not hold the model", status=503)
+    return UnavailableError("another party does not hold the model", status=503, code="no_model")

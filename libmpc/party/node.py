@@ -18,6 +18,7 @@ from libmpc.link import (
     Hello,
     Link,
     LinkSettings,
+    LinkTotals,
     LocalIdentity,
     Message,
     RemoteIdentity,
@@ -29,6 +30,7 @@ from libmpc.party.catalog import Catalog
 from libmpc.party.desk import QueryDesk
 from libmpc.party.evaluator import RoleSettings
 from libmpc.party.gateways import GatewayPort
+from libmpc.party.meters import Meters
 from libmpc.party.peers import PeerLinks
 from libmpc.party.pool import PoolKey
 from libmpc.party.queries import Query
@@ -86,6 +88,7 @@ class PartyNode:
         deployment.check_party(index, identity.static_public, identity.signing.public)
         self.index = index
         self.settings = settings or NodeSettings()
+        self.meters = Meters()
         self.catalog = Catalog(index, deployment, store, identity.signing, clock)
         self._deployment = deployment
         self._clock = clock
@@ -105,6 +108,7 @@ class PartyNode:
             clock,
             self._lock,
             self._query_failed,
+            self.meters,
         )
         self.answers = Answers(
             index,
@@ -117,6 +121,7 @@ class PartyNode:
             condition=self,
             changed=self._changed,
         )
+        self.traffic = LinkTotals()
         self.peers = PeerLinks(
             self._local,
             {
@@ -132,6 +137,7 @@ class PartyNode:
             receive=self._receive,
             greet=lambda: sync.report(self.catalog).encode(),
             greeted=self._greeted,
+            traffic=self.traffic,
         )
 
     # ---- life
@@ -164,8 +170,9 @@ class PartyNode:
             return
         if link.peer == GATEWAY:
             self._ports.add(link)
+            self.traffic.add(link)
             try:
-                await GatewayPort(link, self.answers).run()
+                await GatewayPort(link, self.answers, self.meters).run()
             finally:
                 self._ports.discard(link)
         else:
@@ -201,6 +208,7 @@ class PartyNode:
             desk=self.desk,
             executor=self._executor,
             settings=self.settings.role,
+            meters=self.meters,
         )
         self._role.start()
 
@@ -235,6 +243,7 @@ class PartyNode:
         self._models_changed()
 
     def _models_changed(self) -> None:
+        self.meters.forget(self.catalog.entries)
         if self._role is not None:
             self._role.models_changed()
 
@@ -242,6 +251,11 @@ class PartyNode:
     def pool_levels(self) -> Mapping[PoolKey, int]:
         """Bundles that are ready, by model and batch size."""
         return self._role.levels if self._role is not None else {}
+
+    @property
+    def gateways(self) -> int:
+        """Links to gateways."""
+        return len(self._ports)
 
     @property
     def streams(self) -> int:

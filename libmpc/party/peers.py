@@ -19,6 +19,7 @@ from libmpc.link import (
     Link,
     LinkError,
     LinkSettings,
+    LinkTotals,
     LocalIdentity,
     Message,
     RemoteIdentity,
@@ -46,6 +47,7 @@ class PeerLinks:
         begin: called when an epoch begins, with its hash and the links.
         end: called when it ends.
         receive: called with every message of the epoch.
+        traffic: counts what goes over the links.
         greet: the first message on a new link, and what to do with the peer's.
     """
 
@@ -62,7 +64,9 @@ class PeerLinks:
         receive: Callable[[int, Message], None],
         greet: Callable[[], bytes],
         greeted: Callable[[int, bytes], None],
+        traffic: LinkTotals,
     ) -> None:
+        self._traffic = traffic
         self.links: dict[int, Link] = {}
         self.epochs = 0
         self._local = local
@@ -144,6 +148,7 @@ class PeerLinks:
             self._spawn(link.close())
             return
         self.links[link.peer] = link
+        self._traffic.add(link)
         if old is not None:
             self._spawn(old.close())  # the peer has lost it, or it would not have come back
         self._tracker.link_up(link.peer, link.transcript)

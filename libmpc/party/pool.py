@@ -13,11 +13,13 @@ Everything runs on the event loop's thread except ``prepare``, which is pure com
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from time import perf_counter
 
 from libmpc.errors import UnavailableError
+from libmpc.party.meters import Meters
 from libmpc.runtime import PreparedBundle, StreamedBundle
 from libmpc.wire.errors import WireError
 
@@ -37,8 +39,9 @@ class _Slot:
 class BundlePool:
     """Bundles of one epoch by number, from the announcement to the taking."""
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, executor: Executor, meters: Meters) -> None:
         self._executor = executor
+        self._meters = meters
         self._change: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._clear()
 
@@ -49,6 +52,7 @@ class BundlePool:
 
     def reset(self) -> None:
         """Drop everything: the epoch has ended."""
+        self._count_dropped(list(self._ready.values()))
         # SECURITY: a bundle must not outlive its epoch; its keys are gone at the other parties.
         self._clear()
         self._notify()
@@ -57,6 +61,7 @@ class BundlePool:
         """Forget a bundle that another party does not have; what it was for, if we had it."""
         slot = self._pending.pop(number, None)
         ready = self._ready.pop(number, None)
+        self._count_dropped([ready] if ready is not None else [])
         if slot is not None:
             return slot.key
         return ready[0] if ready is not None else None
@@ -64,7 +69,7 @@ class BundlePool:
     def drop_model(self, model: str) -> None:
         """Drop the ready bundles of a model that has been stopped, replaced or deleted."""
         for number in [n for n, (key, _) in self._ready.items() if key[0] == model]:
-            del self._ready[number]
+            self._count_dropped([self._ready.pop(number)])
 
     def announce(self, number: int, key: PoolKey, expected: Mapping[int, int]) -> None:
         """Begin a bundle that needs the corrections ``expected`` (bytes by step), if any.
@@ -120,12 +125,13 @@ class BundlePool:
         slot = self._pending.get(number)
         if slot is None:
             return
-        loop = asyncio.get_running_loop()
+        loop, began = asyncio.get_running_loop(), perf_counter()
         bundle = await loop.run_in_executor(self._executor, compute, slot.received)
         # The epoch may have ended meanwhile; then this bundle is nobody's any more.
         if self._pending.get(number) is slot:
             del self._pending[number]
             self._ready[number] = (slot.key, bundle)
+            self._meters.prepared(slot.key, began)
             self._notify()
 
     def level(self, key: PoolKey) -> int:
@@ -188,15 +194,24 @@ class BundlePool:
         return (await self._take(named, timeout))[1]
 
     async def _take(self, choose: Callable[[], int | None], timeout: float) -> tuple[int, Bundle]:
+        began = perf_counter()
         try:
             async with asyncio.timeout(timeout):
                 while (number := choose()) is None:
                     await asyncio.shield(self._change)
         except TimeoutError:
-            raise UnavailableError("no correlated randomness in time", status=503) from None
+            raise UnavailableError(
+                "no correlated randomness in time", status=503, code="no_bundle"
+            ) from None
         # SECURITY: chosen and removed without a suspension in between, before anything that
         # depends on the bundle is sent. Whatever happens after, it is gone.
-        return number, self._ready.pop(number)[1]
+        key, bundle = self._ready.pop(number)
+        self._meters.taken(key, began)
+        return number, bundle
+
+    def _count_dropped(self, bundles: Sequence[tuple[PoolKey, Bundle]]) -> None:
+        for key, _ in bundles:
+            self._meters.of(key).dropped += 1
 
     def _notify(self) -> None:
         self._change.set_result(None)

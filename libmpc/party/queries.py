@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from dataclasses import dataclass, field
+from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,7 @@ class Query:
     digests: dict[tuple[int, int], bytes] = field(default_factory=dict, repr=False)
     released: bool = False  # its reply is about to leave: nothing may compute it again
     counted: bool = False
+    opened: float = field(default_factory=perf_counter, repr=False)
 
     def __post_init__(self) -> None:
         self.y = np.zeros((len(self.x), *self.entry.plan.output_shape), np.uint64)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from time import perf_counter
 
 from libmpc.errors import LibmpcError, UnavailableError
 from libmpc.failure import describe
 from libmpc.party.catalog import Catalog
+from libmpc.party.meters import Meters
 from libmpc.party.queries import Admission, Query
 from libmpc.party.run import reply_digest
 from libmpc.party.store import Period, Store
@@ -30,6 +32,7 @@ class Releaser:
         index: 0 or 1.
         deployment: the deployment's id.
         lock: serialises changes of the catalog.
+        meters: what this party counts.
     """
 
     def __init__(
@@ -41,7 +44,9 @@ class Releaser:
         store: Store,
         admission: Admission,
         lock: asyncio.Lock,
+        meters: Meters,
     ) -> None:
+        self._meters = meters
         self._index = index
         self._deployment = deployment
         self._catalog = catalog
@@ -56,9 +61,11 @@ class Releaser:
         """Let a complete query's reply leave, or fail it."""
         try:
             await self._count(query)
+            began = perf_counter()
             info = reply_info(self._deployment, query.entry.record.model, self._index, query.number)
             plain = ReplyPlaintext(reply_digest(query), pack(query.y)).encode()
             query.reply(seal(query.reply_key, info, plain))
+            self._meters.sealing.since(began)
         except LibmpcError as error:
             query.fail(error)
 
@@ -79,8 +86,10 @@ class Releaser:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._limited.append((admitted.period, done))
         query.counted = True
+        began = perf_counter()
         await self.flush()
         await done
+        self._meters.counting.since(began)
 
     async def flush(self) -> None:
         """Make all counts durable, in one transaction: a flush to disk costs milliseconds."""

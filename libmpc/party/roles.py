@@ -20,6 +20,7 @@ from libmpc.party.messages import (
     Deal,
     Kind,
 )
+from libmpc.party.meters import Meters
 from libmpc.party.pool import PoolKey
 from libmpc.party.queries import Query
 from libmpc.prg import Stream
@@ -50,10 +51,11 @@ def make_role(
     desk: QueryDesk,
     executor: Executor,
     settings: RoleSettings,
+    meters: Meters,
 ) -> Role:
     """The part of party ``index`` in an epoch that begins."""
     if index == 2:
-        return DealerRole(epoch, links, catalog, executor, settings)
+        return DealerRole(epoch, links, catalog, executor, settings, meters)
     secrets = EpochSecrets(
         epoch=epoch,
         correlated=links[2].stream_secret,
@@ -68,6 +70,7 @@ def make_role(
             desk=desk,
             executor=executor,
             settings=settings,
+            meters=meters,
         )
     return Follower(
         secrets=secrets,
@@ -77,6 +80,7 @@ def make_role(
         desk=desk,
         executor=executor,
         settings=settings,
+        meters=meters,
     )
 
 
@@ -90,6 +94,7 @@ class DealerRole:
         catalog: Catalog,
         executor: Executor,
         settings: RoleSettings,
+        meters: Meters,
     ) -> None:
         secret0, secret1 = links[0].stream_secret, links[1].stream_secret
 
@@ -125,6 +130,7 @@ class DealerRole:
             executor=executor,
             window=settings.stream_window,
             at_once=settings.streams,
+            meters=meters,
         )
         self._task: asyncio.Task[None] | None = None
 

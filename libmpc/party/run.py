@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from libmpc.errors import LibmpcError, UnavailableError
 from libmpc.link import Buffer
+from libmpc.meters import Histogram
 from libmpc.party.entry import Entry
 from libmpc.party.messages import RunHeader, Slice
 from libmpc.party.queries import Query
@@ -150,6 +152,7 @@ class Run:
         allowance: by step, seconds more for the peer's work before it.
         first_allowance: seconds more for the first round.
         on_abort: called when the run is aborted.
+        rounds: counts how long each round took.
     """
 
     bundle: int
@@ -159,6 +162,7 @@ class Run:
     allowance: Sequence[float] = ()
     first_allowance: float = 0.0
     on_abort: Callable[[LibmpcError], None] | None = field(default=None, repr=False)
+    rounds: Histogram = field(default_factory=Histogram, repr=False)
     _sent: set[int] = field(default_factory=set, repr=False)
     _received: set[int] = field(default_factory=set, repr=False)
     _frames: dict[int, asyncio.Future[Buffer]] = field(default_factory=dict, repr=False)
@@ -179,6 +183,7 @@ class Run:
         if tag in self._sent:
             raise RunAborted
         self._sent.add(tag)
+        began = perf_counter()
         await self.send(self.bundle, tag, payload)
         seconds = self._seconds(tag)
         try:
@@ -195,6 +200,7 @@ class Run:
                 "bundle %d: no message of step %d within %.1f s", self.bundle, step, seconds
             )
             raise RunAborted from None
+        self.rounds.since(began)
         del self._frames[tag]  # all of them together may be large
         return frame
 

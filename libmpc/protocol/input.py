@@ -18,8 +18,8 @@ from libmpc.protocol.compute import Compute
 from libmpc.protocol.cost import Cost
 from libmpc.protocol.exchange import Exchange, round_tag, swap
 from libmpc.protocol.purposes import Purpose
+from libmpc.ring import transfer
 from libmpc.ring.packing import BYTES
-from libmpc.ring.transfer import receive_added, send
 
 Ring = NDArray[np.uint64]
 _SECONDS_PER_VALUE = 3e-9  # to pack or to unpack
@@ -41,8 +41,8 @@ async def send_masked(
     """Send v_j + λ_j and return m = v + λ, in the shape given; also a ReLU's last round."""
     run = compute or Compute()
     seconds = masked_share.size * _SECONDS_PER_VALUE
-    theirs = await swap(exchange, tag, await run.run(seconds, send, masked_share))
-    return await run.run(seconds, receive_added, masked_share, theirs)
+    theirs = await swap(exchange, tag, await run.run(seconds, transfer.send, masked_share))
+    return await run.run(seconds, transfer.receive_added, masked_share, theirs)
 
 
 async def evaluate(

@@ -11,8 +11,8 @@ from libmpc.prg import Stream
 from libmpc.protocol.errors import ProtocolError
 from libmpc.protocol.exchange import Payload
 from libmpc.protocol.purposes import Purpose
+from libmpc.ring import transfer
 from libmpc.ring.packing import BYTES
-from libmpc.ring.transfer import pack_words, receive_added
 
 Ring = NDArray[np.uint64]
 Bits8 = NDArray[np.uint8]
@@ -74,7 +74,7 @@ class Layout:
     def put_ring(self, correction: bytearray, ring: Ring) -> None:
         """Write the ring elements, (ring, n)."""
         packed = memoryview(correction)[8 * self.words * ring.shape[1] :]
-        pack_words(ring.reshape(-1), np.frombuffer(packed, np.uint16))
+        transfer.pack_words(ring.reshape(-1), np.frombuffer(packed, np.uint16))
 
     def half(
         self, step: int, party: int, count: int, stream: Stream, correction: Payload | None
@@ -89,7 +89,7 @@ class Layout:
         if correction is None or len(correction) != self.correction_bytes(count):
             raise ProtocolError
         packed = memoryview(correction)[8 * self.words * count :]
-        ring = receive_added(np.zeros((self.ring, count), np.uint64), packed)
+        ring = transfer.receive_added(np.zeros((self.ring, count), np.uint64), packed)
         return self._words(correction, count), ring
 
     def _words(self, correction: Payload, count: int) -> Ring:

@@ -5,6 +5,10 @@ modulo 2^48. They are reduced when they are packed, decoded or compared. Nothing
 a share or a network.
 """
 
+from libmpc.ring.lazy import lazy_modules
 from libmpc.ring.packing import BYTES, MASK, WIDTH, pack, unpack
+
+# Kernels; ``matmul``, which chooses among some of them, is none.
+lazy_modules(__name__, "conv", "linear", "matmul_pack", "matmul_tiles", "transfer")
 
 __all__ = ["BYTES", "MASK", "WIDTH", "pack", "unpack"]

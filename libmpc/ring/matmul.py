@@ -7,9 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from libmpc.ring import linear
-from libmpc.ring.matmul_pack import LANES, pack_tiles, parts
-from libmpc.ring.matmul_tiles import tiles_matmul_add
+from libmpc.ring import linear, matmul_pack, matmul_tiles
 
 Ring = NDArray[np.uint64]
 
@@ -46,20 +44,21 @@ class PackedMatrix:
     @classmethod
     def of(cls, matrix: Ring) -> PackedMatrix:
         """Pack a contiguous matrix of any size; what lies above bit 47 is dropped."""
-        depth, columns = matrix.shape
-        shape = (-(-columns // LANES), depth, LANES)
-        room = np.empty(shape[0] * depth * LANES + _LINE - 1, np.uint64)
+        (depth, columns), lanes = matrix.shape, matmul_pack.LANES
+        shape = (-(-columns // lanes), depth, lanes)
+        room = np.empty(shape[0] * depth * lanes + _LINE - 1, np.uint64)
         start = -(room.ctypes.data // room.itemsize) % _LINE
         tiles = room[start : start + room.size - _LINE + 1].reshape(shape)
-        pack_tiles(matrix, tiles)
+        matmul_pack.pack_tiles(matrix, tiles)
         return cls(tiles, columns)
 
     def unpack(self) -> Ring:
         """The matrix, below 2^48."""
-        whole = np.empty((self.tiles.shape[1], LANES * len(self.tiles)), np.uint64)
+        lanes = matmul_pack.LANES
+        whole = np.empty((self.tiles.shape[1], lanes * len(self.tiles)), np.uint64)
         for t, tile in enumerate(self.tiles):
-            low, high, _ = parts(tile)
-            whole[:, LANES * t : LANES * (t + 1)] = low | (high << np.uint64(32))
+            low, high, _ = matmul_pack.parts(tile)
+            whole[:, lanes * t : lanes * (t + 1)] = low | (high << np.uint64(32))
         return whole[:, : self.columns].copy()
 
 
@@ -81,6 +80,6 @@ def matmul_add(x: Ring, w: Matrix, out: Ring) -> None:
         ValueError: the shapes do not fit a packed matrix; of others they are not looked at.
     """
     if isinstance(w, PackedMatrix):
-        tiles_matmul_add(x, w.tiles, out)
+        matmul_tiles.tiles_matmul_add(x, w.tiles, out)
     else:
         linear.matmul_add(x, w, out)

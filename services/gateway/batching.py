@@ -118,7 +118,7 @@ class Batcher:
         if error.status != 503 or self.links[2].up:
             return error
         text = f"{error}; party 2 is not reachable"
-        return ServiceError(text, status=503, retry_after=error.retry_after)
+        return ServiceError(text, status=503, retry_after=error.retry_after, code=error.code)
 
 
 class ModelQueue:
@@ -149,6 +149,7 @@ class ModelQueue:
                 "too many queries of this model wait; try again later",
                 status=429,
                 retry_after=RETRY_SECONDS,
+                code="queue_full",
             )
         self._numbers.add(header.number)
         query = PendingQuery(
@@ -209,7 +210,7 @@ class ModelQueue:
         self._pump()
 
     def _take(self) -> list[PendingQuery]:
-        settings = self._batcher.settings
+        settings, now = self._batcher.settings, self._batcher.timers.now()
         taken: list[PendingQuery] = []
         rows = size = 0
         while (query := self._waiting.first) is not None and len(taken) < settings.queries:
@@ -217,20 +218,24 @@ class ModelQueue:
             size += query.size
             if taken and (rows > settings.rows or size > settings.bytes):
                 break
-            query.sent = True
+            query.sent, query.launched = True, now
             taken.append(self._waiting.pop())
-        self._since = self._batcher.timers.now()
+        self._since = now
         self._batcher.metrics.waiting.dec(len(taken))
         return taken
 
     def _launch(self, queries: list[PendingQuery]) -> None:
-        self._batcher.metrics.batch.observe(len(queries))
+        metrics = self._batcher.metrics
+        metrics.batch.observe(len(queries))
+        metrics.images.observe(sum(query.header.batch for query in queries))
+        metrics.batches.inc()
         flight = Flight(self._model, queries, self._landed)
         self._flights.add(flight)
         flight.launch([self._batcher.links[party] for party in EVALUATORS], self._batcher.timers)
 
     def _landed(self, flight: Flight) -> None:
         self._flights.discard(flight)
+        self._batcher.metrics.batches.dec()
         # Not from within the launch of another batch: that would recurse once a batch.
         asyncio.get_running_loop().call_soon(self._pump)
 
@@ -244,4 +249,4 @@ class ModelQueue:
 
 def _stopping() -> UnavailableError:
     text = "the gateway is stopping; try again in a moment"
-    return UnavailableError(text, status=503, retry_after=RETRY_SECONDS)
+    return UnavailableError(text, status=503, retry_after=RETRY_SECONDS, code="stopping")

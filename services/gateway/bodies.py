@@ -45,6 +45,7 @@ class Memory:
                 "the gateway has no memory for this at the moment; try again later",
                 status=503,
                 retry_after=RETRY_SECONDS,
+                code="memory_full",
             )
         self._free -= size
         self._note(size)

@@ -39,6 +39,7 @@ def unreachable(party: int) -> UnavailableError:
         f"party {party} is not reachable; try again in a moment",
         status=503,
         retry_after=RETRY_SECONDS,
+        code="party_down",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from libmpc.clock import Clock
 from libmpc.link import Link
@@ -41,10 +42,11 @@ class Gateway:
         self.deployment = deployment
         self.timers = timers
         self.metrics = Metrics()
+        self._dial = dial
         self.links = [
             PartyLink(
                 party,
-                lambda party=party: dial(party),  # type: ignore[misc]
+                partial(self._link, party),
                 timers=timers,
                 clock=clock,
                 on_change=self.metrics.party,
@@ -63,6 +65,11 @@ class Gateway:
         self.memory = Memory(settings.memory_bytes, self.metrics.body_bytes.inc)
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
+
+    async def _link(self, party: int) -> Link:
+        link = await self._dial(party)
+        self.metrics.traffic.add(link)
+        return link
 
     def start(self) -> None:
         """Begin to link up with the parties."""

@@ -32,28 +32,29 @@ async def infer(gateway: Gateway, name: str, request: Request) -> Response:
     except ServiceError as error:
         if error.status in (404, 409):
             gateway.catalogue.forget(name)
-        gateway.metrics.failed(error.status)
+        gateway.metrics.failed(error)
         raise
     except WireError:
-        gateway.metrics.failed(400)
+        gateway.metrics.refused(400)
         raise
 
 
 async def _infer(gateway: Gateway, name: str, request: Request) -> Response:
-    settings = gateway.settings
+    settings, now = gateway.settings, gateway.timers.now
     with gateway.memory.lease() as lease:
         stream = Body(request, settings.max_infer_bytes, settings.body_idle_timeout, lease)
+        arrived = now()
         body = await stream.all()
-        began = gateway.timers.now()
+        read = now()
         parsed = parse_infer(body, request.headers.get(HEADER_LENGTH), settings.max_json_bytes)
         await gateway.catalogue.check(name, parsed.header.model)
         timeout = min(parsed.timeout or settings.query_timeout, settings.max_query_timeout)
         client = request.client.host if request.client is not None else ""
         query = gateway.batcher.submit(parsed.header, parsed.envelopes, timeout, client)
         replies = await _wait(query, request)
+    replied = now()
     content, headers = encode_infer(name, parsed, replies)
-    gateway.metrics.duration.observe(gateway.timers.now() - began)
-    gateway.metrics.ended("answered")
+    gateway.metrics.answered(read, arrived, query.since, query.launched, replied, now())
     return Response(content, headers=headers)
 
 

@@ -2,64 +2,85 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from collections.abc import Iterator
 
-_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-_QUERIES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
-_OUTCOMES = {400: "invalid", 429: "limited", 503: "unavailable", 500: "failed"}
-OUTCOMES = ("answered", "rejected", "disconnected", *_OUTCOMES.values())
+from libmpc.errors import ServiceError
+from libmpc.link import LinkTotals
+from libmpc.meters import COUNTS, Histogram, Level
+from services.common.metrics import BY_STATUS, Sample, make_registry
+from services.gateway import families
 
 
 class Metrics:
-    """The gateway's metrics in a registry of its own."""
+    """The gateway's counters, and a registry that shows them.
+
+    Attributes:
+        duration: from the end of a query's body to its answer.
+        batch, images: queries and inputs in a batch.
+        waiting: queries that wait.
+        batches: batches under way.
+        body_bytes: memory of requests' bodies.
+        traffic: what goes over the links to the parties.
+    """
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self._queries = Counter(
-            "libmpc_gateway_queries",
-            "Queries by how they ended.",
-            ["outcome"],
-            registry=self.registry,
-        )
-        self._outcomes = {outcome: self._queries.labels(outcome) for outcome in OUTCOMES}
-        self.duration = Histogram(
-            "libmpc_gateway_query_duration_seconds",
-            "From the end of a query's body to its answer, answered queries only.",
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
-        self.batch = Histogram(
-            "libmpc_gateway_batch_queries",
-            "Queries in a batch that was sent to the evaluators.",
-            buckets=_QUERIES,
-            registry=self.registry,
-        )
-        self.waiting = Gauge(
-            "libmpc_gateway_queue_length",
-            "Queries of all models that wait to be sent.",
-            registry=self.registry,
-        )
-        self.body_bytes = Gauge(
-            "libmpc_gateway_body_bytes",
-            "Bodies of requests that are held in memory.",
-            registry=self.registry,
-        )
-        parties = Gauge(
-            "libmpc_gateway_party_up",
-            "1 while the link to the party is up.",
-            ["party"],
-            registry=self.registry,
-        )
-        self._parties = [parties.labels(str(party)) for party in range(3)]
+        self.duration = Histogram()
+        self.batch = Histogram(COUNTS)
+        self.images = Histogram((*COUNTS, 4096.0, 16384.0))
+        self.waiting = Level()
+        self.batches = Level()
+        self.body_bytes = Level()
+        self.traffic = LinkTotals()
+        self._outcomes = dict.fromkeys(families.OUTCOMES, 0)
+        self._refusals = dict.fromkeys(families.REASONS, 0)
+        self._phases = tuple(Histogram() for _ in families.PHASES)
+        self._up = [False, False, False]
+        self.registry = make_registry("gateway", families.FAMILIES, self._read)
+
+    def answered(self, body: float, *moments: float) -> None:
+        """Count a query that was answered.
+
+        Args:
+            body: when its body had been read.
+            moments: when it began to arrive, was taken, was sent to the evaluators, was answered
+                by both, and when the answer was there. In seconds of one clock.
+        """
+        self.ended("answered")
+        self.duration.observe(moments[-1] - body)
+        for phase, begin, end in zip(self._phases, moments[:-1], moments[1:], strict=True):
+            phase.observe(end - begin)
 
     def ended(self, outcome: str) -> None:
         """Count a query that ended in one of ``OUTCOMES``."""
-        self._outcomes[outcome].inc()
+        self._outcomes[outcome] += 1
 
-    def failed(self, status: int | None) -> None:
+    def refused(self, status: int, code: str = "") -> None:
         """Count a query that ended with an error of that HTTP status."""
-        self.ended(_OUTCOMES.get(status or 503, "rejected"))
+        self.ended(BY_STATUS.get(status, "rejected"))
+        reason = code if code in families.CODES else families.BY_REFUSAL.get(status, "other")
+        self._refusals[reason] += 1
+
+    def failed(self, error: ServiceError) -> None:
+        """Count a query that ended with this error."""
+        self.refused(error.status or 503, error.code)
 
     def party(self, party: int, up: bool) -> None:
         """Note whether a party is reachable."""
-        self._parties[party].set(up)
+        self._up[party] = up
+
+    def _read(self) -> Iterator[Sample]:
+        for outcome, count in self._outcomes.items():
+            yield families.QUERIES, [outcome], count
+        for reason, count in self._refusals.items():
+            yield families.REFUSALS, [reason], count
+        yield families.DURATION, [], self.duration
+        for phase, histogram in zip(families.PHASES, self._phases, strict=True):
+            yield families.PHASE, [phase], histogram
+        yield families.BATCH_QUERIES, [], self.batch
+        yield families.BATCH_IMAGES, [], self.images
+        yield families.QUEUE, [], self.waiting.value
+        yield families.BATCHES, [], self.batches.value
+        yield families.BODY_BYTES, [], self.body_bytes.value
+        for party, up in enumerate(self._up):
+            yield families.PARTY_UP, [str(party)], int(up)
+        yield from families.LINKS.read(self.traffic, str)

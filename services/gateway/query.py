@@ -29,6 +29,7 @@ class PendingQuery:
         encoded: the header as JSON.
         answer: both sealed replies, or a ServiceError.
         since: when it was taken.
+        launched: when it was sent.
         deadline: when it fails.
         sent: whether it has left the queue.
         over: whether it needs nothing more.
@@ -50,7 +51,7 @@ class PendingQuery:
         self.envelopes = envelopes
         self.encoded = header.model_dump_json().encode()
         self.size = sum(map(len, envelopes))
-        self.since = timers.now()
+        self.since = self.launched = timers.now()
         self.deadline = self.since + timeout
         self.answer: asyncio.Future[Replies] = asyncio.get_running_loop().create_future()
         self.sent = False
@@ -110,7 +111,7 @@ class PendingQuery:
 
     def _late(self, seconds: float) -> None:
         text = f"no answer within {seconds:g} s; try again"
-        self.fail(UnavailableError(text, status=503, retry_after=RETRY_SECONDS))
+        self.fail(UnavailableError(text, status=503, retry_after=RETRY_SECONDS, code="late"))
 
     def _end(self) -> None:
         self.over = True

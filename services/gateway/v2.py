@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from libmpc._version import __version__
+from libmpc.errors import ServiceError
 from libmpc.wire.context import WIRE_VERSION
 from libmpc.wire.signed import Signed
 from services.gateway import documents
@@ -115,7 +116,11 @@ def inference_route(gateway: Gateway) -> Route:
     """
 
     async def inference(request: Request) -> Response:
-        check_token(request, gateway.settings.token_sha256)
+        try:
+            check_token(request, gateway.settings.token_sha256)
+        except ServiceError as error:
+            gateway.metrics.failed(error)
+            raise
         return await infer(gateway, request.path_params["name"], request)
 
     return Route("/v2/models/{name}/infer", inference, methods=["POST"], include_in_schema=False)

@@ -22,7 +22,7 @@ from services.common.loop import run_loop
 from services.common.memory import keep_large_buffers
 from services.common.telemetry import setup_logging
 from services.party.app import make_app
-from services.party.metrics import make_registry
+from services.party.metrics import party_registry
 from services.party.settings import PartySettings
 
 log = logging.getLogger("libmpc.party")
@@ -69,7 +69,7 @@ async def _serve(settings: PartySettings) -> None:
     endpoint = LinkEndpoint(node.accept)
     server = Http2Server(make_app(node), settings.host, settings.port, tls, endpoint=endpoint)
     health = Http1Server(
-        health_app("libmpc party", __version__, lambda: node.reason, make_registry(node)),
+        health_app("libmpc party", __version__, lambda: node.reason, party_registry(node)),
         settings.health_host,
         settings.health_port,
     )

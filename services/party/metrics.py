@@ -2,63 +2,115 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
 
+from libmpc.link import GATEWAY
+from libmpc.meters import Histogram
+from libmpc.party.meters import REASONS, KeyMeters
 from libmpc.party.node import PartyNode
+from libmpc.runtime import prepared_sizes
+from services.common.metrics import BY_STATUS, Family, Sample, make_registry
+from services.party import families
 
 
-class PartyCollector(Collector):
-    """Reads the node when it is scraped."""
+class PartyReader:
+    """Reads a node when it is scraped."""
 
     def __init__(self, node: PartyNode) -> None:
         self._node = node
+        self._sizes: dict[tuple[str, int], int] = {}
 
-    def collect(self) -> Iterable[Metric]:
+    def __call__(self) -> Iterator[Sample]:
         node = self._node
-        ready = GaugeMetricFamily("libmpc_party_ready", "1 while an epoch is in force.")
-        ready.add_metric([], 0 if node.reason else 1)
-        yield ready
-        models = GaugeMetricFamily("libmpc_party_models", "Stored models.")
-        models.add_metric([], len(node.catalog.entries))
-        yield models
-        epochs = CounterMetricFamily("libmpc_party_epochs", "Epochs begun since the start.")
-        epochs.add_metric([], node.peers.epochs)
-        yield epochs
-        pool = GaugeMetricFamily(
-            "libmpc_party_pool_bundles", "Bundles ready to be spent.", labels=["model", "batch"]
+        yield families.READY, [], 0 if node.reason else 1
+        yield families.MODELS, [], len(node.catalog.entries)
+        yield families.EPOCHS, [], node.peers.epochs
+        for peer in sorted({0, 1, 2} - {node.index}):
+            yield families.LINK_UP, [str(peer)], int(peer in node.peers.links)
+        yield families.GATEWAY_LINKS, [], node.gateways
+        yield from families.LINKS.read(
+            node.traffic, lambda p: "gateway" if p == GATEWAY else str(p)
         )
-        for (model, rung), level in node.pool_levels.items():
-            entry = node.catalog.entries.get(model)
-            pool.add_metric([entry.record.name if entry else "", str(rung)], level)
-        yield pool
-        streams = GaugeMetricFamily("libmpc_party_streams", "Streamed bundles under way.")
-        streams.add_metric([], node.streams)
-        yield streams
-        messages = CounterMetricFamily(
-            "libmpc_party_link_messages",
-            "Messages on the links that are up now.",
-            labels=["peer", "direction"],
+        yield families.POOL_LIMIT, [], node.settings.role.max_pool_bytes
+        yield families.STREAMS, [], node.streams
+        yield from self._work()
+        yield from self._pool()
+        yield from self._by_model()
+
+    def _work(self) -> Iterable[Sample]:
+        meters = self._node.meters
+        queries = dict.fromkeys(families.OUTCOMES, 0)
+        for status, count in meters.queries.items():
+            queries[BY_STATUS.get(status, "rejected")] += count
+        for outcome, count in queries.items():
+            yield families.QUERIES, [outcome], count
+        for reason in REASONS:
+            yield families.FAILURES, [reason], meters.failures[reason]
+        phases: tuple[tuple[Family, dict[str, Histogram]], ...] = (
+            (
+                families.QUERY_PHASE,
+                {
+                    "opening": meters.opening,
+                    "waiting": meters.waiting,
+                    "counting": meters.counting,
+                    "sealing": meters.sealing,
+                },
+            ),
+            (families.RUN_PHASE, {"bundle": meters.taking, "evaluation": meters.evaluating}),
+            (families.BUNDLE_PHASE, {"dealing": meters.dealing, "preparing": meters.preparing}),
         )
-        size = CounterMetricFamily(
-            "libmpc_party_link_payload_bytes",
-            "Payload bytes on the links that are up now.",
-            labels=["peer", "direction"],
-        )
-        for peer, link in node.peers.links.items():
-            for direction, traffic in (("sent", link.sent), ("received", link.received)):
-                messages.add_metric([str(peer), direction], traffic.messages)
-                size.add_metric([str(peer), direction], traffic.payload_bytes)
-        yield messages
-        yield size
+        for family, by_phase in phases:
+            for phase, histogram in by_phase.items():
+                yield family, [phase], histogram
+        yield families.ROUND, [], meters.rounds
+        yield families.RUN_QUERIES, [], meters.run_queries
+        yield families.RUN_IMAGES, [], meters.run_images
+
+    def _pool(self) -> Iterable[Sample]:
+        entries, levels = self._node.catalog.entries, self._node.pool_levels
+        ready: Counter[tuple[str, int]] = Counter()
+        size = 0
+        # An empty pool shows as 0, and not as nothing; the dealer has none.
+        used = self._node.meters.keys if self._node.index != 2 else ()
+        for model, rung in {*levels, *used}:
+            if model in entries:
+                count = levels.get((model, rung), 0)
+                ready[entries[model].record.name, rung] += count
+                size += count * self._bundle_bytes(model, rung)
+        for (name, rung), count in ready.items():
+            yield families.POOL_BUNDLES, [name, str(rung)], count
+        yield families.POOL_BYTES, [], size
+
+    def _bundle_bytes(self, model: str, rung: int) -> int:
+        key = (model, rung)
+        if key not in self._sizes:
+            entries = self._node.catalog.entries
+            self._sizes = {k: v for k, v in self._sizes.items() if k[0] in entries}
+            self._sizes[key] = sum(prepared_sizes(entries[model].plan, rung).values())
+        return self._sizes[key]
+
+    def _by_model(self) -> Iterable[Sample]:
+        # By name: no more series than there are stored models, and no digest in a label.
+        entries = self._node.catalog.entries
+        found: dict[tuple[str, int], KeyMeters] = {}
+        for (model, rung), counts in self._node.meters.keys.items():
+            if model in entries:
+                found.setdefault((entries[model].record.name, rung), KeyMeters()).add(counts)
+        for (name, rung), counts in found.items():
+            key = [name, str(rung)]
+            yield families.RUNS, [*key, "finished"], counts.runs
+            yield families.RUNS, [*key, "aborted"], counts.aborted
+            yield families.ROWS, [*key, "input"], counts.images
+            yield families.ROWS, [*key, "padding"], counts.runs * rung - counts.images
+            yield families.DEALT, key, counts.dealt
+            yield families.PREPARED, key, counts.prepared
+            yield families.USED, key, counts.used
+            yield families.DROPPED, key, counts.dropped
 
 
-def make_registry(node: PartyNode) -> CollectorRegistry:
-    """A registry of this node alone."""
-    registry = CollectorRegistry()
-    registry.register(PartyCollector(node))
-    return registry
+def party_registry(node: PartyNode) -> CollectorRegistry:
+    """A registry of this node and its process."""
+    return make_registry(f"party{node.index}", families.FAMILIES, PartyReader(node))

@@ -112,7 +112,9 @@ def test_json(cli: Cli) -> None:
 def test_the_table(cli: Cli) -> None:
     done = cli("explain", SHIPPED, "--batch", 128)
     assert done.code == 0
-    head, titles, *rows = done.out.splitlines()
+    table, _, estimated = done.out.partition("\n\n")
+    assert "latency" in estimated
+    head, titles, *rows = table.splitlines()
     assert "for 128 samples" in head
     shown = " ".join(titles.split())
     assert shown == "STEP OP LAYER SHAPE MACS ROUNDS ONLINE B PREPARED B"

@@ -120,6 +120,9 @@ def test_a_full_queue_is_429() -> None:
             response = await r.infer()
             assert response.status_code == 429
             assert response.headers["Retry-After"] == "1"
+            value = r.gateway.metrics.registry.get_sample_value
+            assert value("libmpc_gateway_refusals_total", {"reason": "queue_full"}) == 1
+            assert value("libmpc_gateway_batches") == 2
             hold(r.parties, False)
             assert await answered(tasks) == [200] * 5
 

@@ -7,6 +7,7 @@ import base64
 import pytest
 
 from libmpc.party.messages import Kind
+from services.gateway.families import PHASES
 from tests.gateway.fakes import MODEL, state
 from tests.gateway.rig import (
     BINARY,
@@ -219,7 +220,17 @@ def test_metrics_count_outcomes() -> None:
                 labels = {"outcome": outcome}
                 assert value("libmpc_gateway_queries_total", labels) == count
             assert value("libmpc_gateway_query_duration_seconds_count") == 1
+            for phase in PHASES:
+                labels = {"phase": phase}
+                assert value("libmpc_gateway_query_phase_seconds_count", labels) == 1
             assert value("libmpc_gateway_batch_queries_sum") == 1
+            assert value("libmpc_gateway_batch_images_sum") == 1
+            assert value("libmpc_gateway_batches") == 0
+            for reason, count in (("not_found", 1), ("invalid", 1), ("late", 0)):
+                assert value("libmpc_gateway_refusals_total", {"reason": reason}) == count
+            for direction in ("sent", "received"):
+                labels = {"party": "0", "direction": direction}
+                assert (value("libmpc_gateway_link_payload_bytes_total", labels) or 0) > 0
             assert value("libmpc_gateway_party_up", {"party": "2"}) == 1
 
     run(work())

@@ -9,6 +9,7 @@ from typing import Any
 
 from libmpc.party.dealer import Dealer
 from libmpc.party.messages import BundleHeader, Deal
+from libmpc.party.meters import Meters
 from libmpc.prg import Stream
 from libmpc.protocol import DealerWeights, share_weights
 from libmpc.shares import new_seed
@@ -24,6 +25,7 @@ class Sent:
     def __init__(self) -> None:
         self.log: list[tuple[str, int]] = []
         self.held: dict[int, asyncio.Event] = {}
+        self.meters = Meters()
 
     def dealer(self, executor: ThreadPoolExecutor) -> Dealer:
         shares = share_weights(PLAN, WEIGHTS, new_seed(), new_seed())
@@ -42,6 +44,7 @@ class Sent:
             executor=executor,
             window=1,
             at_once=2,
+            meters=self.meters,
         )
 
     def note(self, kind: str) -> Any:

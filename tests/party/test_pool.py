@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from libmpc.errors import UnavailableError
+from libmpc.party.meters import Meters
 from libmpc.party.pool import BundlePool
 from libmpc.party.supply import Supply
 from libmpc.prg import MaskReuseError
@@ -26,7 +27,7 @@ def bundle() -> PreparedBundle:
 def with_pool(check: Callable[[BundlePool], Awaitable[None]]) -> None:
     async def main() -> None:
         with ThreadPoolExecutor(1) as executor:
-            await check(BundlePool(executor))
+            await check(BundlePool(executor, Meters()))
 
     asyncio.run(main())
 

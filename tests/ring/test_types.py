@@ -32,7 +32,8 @@ def kernels() -> list[Any]:
     found = []
     for name in MODULES:
         module = importlib.import_module(name)
-        found += [v for v in vars(module).values() if getattr(v, "nopython_signatures", None)]
+        values = (getattr(module, name) for name in dir(module))
+        found += [value for value in values if getattr(value, "nopython_signatures", None)]
     return found
 
 

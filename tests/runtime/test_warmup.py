@@ -23,7 +23,9 @@ def kernels() -> dict[int, tuple[str, Dispatcher]]:
     found = {}
     for package in (libmpc.ring, libmpc.protocol):
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-            for name, value in vars(importlib.import_module(module.name)).items():
+            loaded = importlib.import_module(module.name)
+            for name in dir(loaded):
+                value = getattr(loaded, name)
                 if isinstance(value, Dispatcher) and any(
                     signature.return_type == none for signature in value.nopython_signatures
                 ):

@@ -1,0 +1,69 @@
+"""Traffic with each peer, added up over all links that there have been."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from libmpc.link.terms import Traffic
+
+
+class Counted(Protocol):
+    """A link, as far as it is counted."""
+
+    peer: int
+
+    @property
+    def sent(self) -> Traffic: ...
+    @property
+    def received(self) -> Traffic: ...
+    @property
+    def alive(self) -> bool: ...
+
+
+@dataclass
+class PeerTotals:
+    """Of one peer.
+
+    Attributes:
+        links: how many links there have been.
+        sent, received: what went over them.
+    """
+
+    links: int = 0
+    sent: Traffic = field(default_factory=Traffic)
+    received: Traffic = field(default_factory=Traffic)
+
+    def add(self, sent: Traffic, received: Traffic) -> None:
+        """Include other counters as they are now."""
+        for total, own in ((self.sent, sent), (self.received, received)):
+            total.messages += own.messages
+            total.payload_bytes += own.payload_bytes
+            total.wire_bytes += own.wire_bytes
+
+
+class LinkTotals:
+    """Reads the links' own counters, and keeps those of links that are over."""
+
+    def __init__(self) -> None:
+        self._past: dict[int, PeerTotals] = {}
+        self._links: list[Counted] = []
+
+    def add(self, link: Counted) -> None:
+        """Count a link from now on."""
+        # Those that are over are let go when others come, so there are never many.
+        for old in self._links:
+            if not old.alive:
+                self._past[old.peer].add(old.sent, old.received)
+        self._links = [*(old for old in self._links if old.alive), link]
+        self._past.setdefault(link.peer, PeerTotals()).links += 1
+
+    @property
+    def by_peer(self) -> dict[int, PeerTotals]:
+        """The totals of this moment."""
+        found = {peer: PeerTotals(past.links) for peer, past in self._past.items()}
+        for peer, past in self._past.items():
+            found[peer].add(past.sent, past.received)
+        for link in self._links:
+            found[link.peer].add(link.sent, link.received)
+        return found

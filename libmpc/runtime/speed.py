@@ -1,0 +1,56 @@
+"""How fast a machine works: the constants behind ``forecast``, all in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One core of a machine, and what a query costs beside its arithmetic. All in seconds.
+
+    Attributes:
+        name: which machine this was measured on.
+        cores: that a service has for itself.
+        mac: one multiplication in a matrix product or a convolution.
+        online_byte: an evaluator's other arithmetic, for each byte that it sends in rounds.
+        prepared_byte: preparing, for each byte of a prepared bundle.
+        dealt_byte: dealing, for each byte that goes to party 1.
+        sent_byte: sealing, sending and opening one byte between two parties, at each of them.
+        round: one round, beside the way there and the bytes.
+        round_cpu: what of it each evaluator computes.
+        query: a query outside of its rounds: client, gateway, envelopes, one hand-over each.
+        image: what each of its images adds there; and what refilling the pool takes away meanwhile.
+        query_cpu: what of it each evaluator computes.
+    """
+
+    name: str
+    cores: int
+    mac: float
+    online_byte: float
+    prepared_byte: float
+    dealt_byte: float
+    sent_byte: float
+    round: float
+    round_cpu: float
+    query: float
+    image: float
+    query_cpu: float
+
+
+#: ``python -m benchmarks.calibrate`` prints these for another machine; ``sent_byte`` apart, which
+#: is from two processes that exchange 1 and 20 kB over TLS
+MEASURED = Machine(
+    name="2 shared cores of an AMD EPYC, Python 3.11",
+    cores=1,
+    mac=0.085e-9,
+    online_byte=2.2e-9,
+    prepared_byte=0.19e-9,
+    dealt_byte=0.78e-9,
+    sent_byte=3.4e-9,
+    round=0.57e-3,
+    round_cpu=0.25e-3,
+    query=8.3e-3,
+    image=0.48e-3,
+    query_cpu=3.2e-3,
+)
