@@ -29,7 +29,7 @@ BLOCK = 512
 
 @inline
 def open_bits(ours: Any, theirs: Any, at: Any, start: Any, stop: Any, bits: Any) -> None:
-    """b̂ of values ``start`` to ``stop``, and of up to seven more; byte ``at`` has the first ones."""
+    """b̂ of values ``start`` to ``stop``, and up to seven more; byte ``at`` has the first ones."""
     first = at + (start >> 3)
     for b in range((stop - start + 7) >> 3):
         byte = np.uint64(ours[first + b] ^ theirs[first + b])

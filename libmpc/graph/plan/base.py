@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -55,7 +56,7 @@ class BaseStep(Part):
         """Shape of one sample of the result."""
         raise NotImplementedError
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Values per sample of the result."""
         return math.prod(self.output_shape)
