@@ -12,11 +12,12 @@ from libmpc.link import Message
 from libmpc.party.catalog import Catalog
 from libmpc.party.desk import QueryDesk
 from libmpc.party.entry import Entry
-from libmpc.party.evaluator import EpochSecrets, Evaluator, RoleSettings, Send
+from libmpc.party.evaluator import EpochSecrets, Evaluator, Post, RoleSettings
 from libmpc.party.messages import BundleHeader, Deal, Kind, RunAgreement, RunHeader
 from libmpc.party.pool import Bundle, PoolKey
 from libmpc.party.queries import Query
-from libmpc.party.run import Part, Run, RunAborted, cut, run_digest
+from libmpc.party.rounds import Run
+from libmpc.party.run import Part, RunAborted, cut, run_digest
 from libmpc.party.supply import Supply
 from libmpc.runtime import StreamedBundle
 from libmpc.wire.errors import WireError
@@ -38,8 +39,8 @@ class Leader(Evaluator):
         *,
         secrets: EpochSecrets,
         catalog: Catalog,
-        peer: Send,
-        dealer: Send,
+        peer: Post,
+        dealer: Post,
         desk: QueryDesk,
         executor: Executor,
         settings: RoleSettings,
@@ -64,7 +65,7 @@ class Leader(Evaluator):
         self._streams: set[int] = set()
 
         def request(deal: Deal) -> None:
-            self.spawn(self._tell_dealer(Kind.DEAL, deal.bundle, 0, deal.encode()))
+            self._tell_dealer(Kind.DEAL, deal.bundle, 0, deal.encode())
 
         self.supply = Supply(
             pool=self.pool,
@@ -172,7 +173,7 @@ class Leader(Evaluator):
 
     def dismiss(self, number: str) -> None:
         """Tell party 1 of a query that will not be run, so that it need not wait there."""
-        self.spawn(self._tell_end(NO_BUNDLE, (number,)))
+        self._tell_end(NO_BUNDLE, (number,))
 
     async def _run(self, rung: int, parts: Sequence[Part], slots: asyncio.Semaphore) -> None:
         try:
@@ -231,7 +232,7 @@ class Leader(Evaluator):
             finally:
                 await bundle.aclose()
         except BaseException:
-            self.spawn(self._tell_dealer(Kind.ENDED, number))
+            self._tell_dealer(Kind.ENDED, number)
             raise
         finally:
             self._begun.pop(number, None)
@@ -255,17 +256,17 @@ class Leader(Evaluator):
             for part in parts:
                 part.query.done.add_done_callback(lambda _: _end_unless_wanted(run, parts))
         try:
-            await self._send(Kind.RUN, number, 0, header.encode())
+            self._post(Kind.RUN, number, 0, header.encode())
             await self._evaluate(run, entry, parts, bundle)
         except RunAborted as ended:
             if not set(ended.refused) & {p.query.number for p in parts}:
-                await self._tell_end(number)
+                self._tell_end(number)
             raise
         except Exception:
-            await self._tell_end(number)
+            self._tell_end(number)
             raise
         finally:
-            del self._runs[number]
+            self._close_run(run)
 
 
 def _end_unless_wanted(run: Run, parts: Sequence[Part]) -> None:

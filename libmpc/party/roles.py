@@ -63,8 +63,8 @@ def make_role(
         return Leader(
             secrets=secrets,
             catalog=catalog,
-            peer=links[1].send,
-            dealer=links[2].send,
+            peer=links[1].post,
+            dealer=links[2].post,
             desk=desk,
             executor=executor,
             settings=settings,
@@ -72,8 +72,8 @@ def make_role(
     return Follower(
         secrets=secrets,
         catalog=catalog,
-        peer=links[0].send,
-        dealer=links[2].send,
+        peer=links[0].post,
+        dealer=links[2].post,
         desk=desk,
         executor=executor,
         settings=settings,
