@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor
+from contextlib import AbstractAsyncContextManager
 
 from libmpc.errors import UnavailableError
 from libmpc.link import Message
@@ -19,6 +21,7 @@ from libmpc.party.queries import Query
 from libmpc.party.rounds import Run
 from libmpc.party.run import Part, RunAborted, cut, run_digest
 from libmpc.party.supply import Supply
+from libmpc.party.turns import Turns
 from libmpc.runtime import StreamedBundle
 from libmpc.wire.errors import WireError
 
@@ -58,8 +61,9 @@ class Leader(Evaluator):
         self._asking = False
         self._pause = ASK_AGAIN_SECONDS
         self._missing: set[str] = set()  # models that another party does not hold
-        self._slots = asyncio.Semaphore(MAX_RUNS)
-        self._stream_slots = asyncio.Semaphore(settings.streams)
+        self._turns = Turns(MAX_RUNS)
+        self._stream_turns = Turns(settings.streams)
+        self._batches = itertools.count()
         # Streamed bundles that were asked for and have not begun.
         self._begun: dict[int, asyncio.Future[BundleHeader]] = {}
         self._streams: set[int] = set()
@@ -164,20 +168,22 @@ class Leader(Evaluator):
 
     def submit(self, queries: Sequence[Query]) -> None:
         """Run queries of one model, in order."""
-        entry = queries[0].entry
+        entry, batch = queries[0].entry, next(self._batches)
         for rung, parts in cut(queries, self.sizes.ladder(entry)):
             # Runs of a large network last long: they must not hold up the others.
             streamed = self.sizes.streamed(entry, rung)
-            slots = self._stream_slots if streamed else self._slots
-            self.spawn(self._run(rung, parts, slots))
+            turns = self._stream_turns if streamed else self._turns
+            self.spawn(self._run(rung, parts, turns.turn(entry.record.model, batch)))
 
     def dismiss(self, number: str) -> None:
         """Tell party 1 of a query that will not be run, so that it need not wait there."""
         self._tell_end(NO_BUNDLE, (number,))
 
-    async def _run(self, rung: int, parts: Sequence[Part], slots: asyncio.Semaphore) -> None:
+    async def _run(
+        self, rung: int, parts: Sequence[Part], turn: AbstractAsyncContextManager[None]
+    ) -> None:
         try:
-            async with slots:
+            async with turn:
                 while (parts := [p for p in parts if not p.query.done.done()]) and (
                     refused := await self._attempt(rung, parts)
                 ):
