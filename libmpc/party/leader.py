@@ -19,7 +19,7 @@ from libmpc.party.messages import BundleHeader, Deal, Kind, RunAgreement, RunHea
 from libmpc.party.pool import Bundle, PoolKey
 from libmpc.party.queries import Query
 from libmpc.party.rounds import Run
-from libmpc.party.run import Part, RunAborted, cut, run_digest
+from libmpc.party.run import LADDER, Part, RunAborted, cut, run_digest
 from libmpc.party.supply import Supply
 from libmpc.party.turns import Turns
 from libmpc.runtime import StreamedBundle
@@ -30,7 +30,7 @@ NO_BUNDLE = 0
 #: first and longest pause before bundles are asked for that another party had no model for
 ASK_AGAIN_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 30.0
-#: runs of one party at the same time; while one waits for a round another computes
+#: runs of one batch size at the same time; while one waits for a round another computes
 MAX_RUNS = 4
 
 
@@ -61,7 +61,7 @@ class Leader(Evaluator):
         self._asking = False
         self._pause = ASK_AGAIN_SECONDS
         self._missing: set[str] = set()  # models that another party does not hold
-        self._turns = Turns(MAX_RUNS)
+        self._turns = {rung: Turns(MAX_RUNS) for rung in LADDER}
         self._stream_turns = Turns(settings.streams)
         self._batches = itertools.count()
         # Streamed bundles that were asked for and have not begun.
@@ -170,9 +170,9 @@ class Leader(Evaluator):
         """Run queries of one model, in order."""
         entry, batch = queries[0].entry, next(self._batches)
         for rung, parts in cut(queries, self.sizes.ladder(entry)):
-            # Runs of a large network last long: they must not hold up the others.
+            # Long runs, of a large network or batch, must not hold up the others.
             streamed = self.sizes.streamed(entry, rung)
-            turns = self._stream_turns if streamed else self._turns
+            turns = self._stream_turns if streamed else self._turns[rung]
             self.spawn(self._run(rung, parts, turns.turn(entry.record.model, batch)))
 
     def dismiss(self, number: str) -> None:

@@ -128,13 +128,16 @@ def compare_relu(
 ) -> None:
     """M, and shares for g from bit 16 on and for c; the message has g's ten bits, then c's six."""
     n = share.size
+    signs = np.empty(BLOCK, np.uint64)
     for start in range(0, n, BLOCK):
         stop = min(start + BLOCK, n)
         open_values(share, theirs, start, stop, opened)
         for i in range(start, stop):
-            m = opened[i]
-            of_g = sign_shares((m >> np.uint64(16)) - ONE, tables, i, one)
-            of_c = borrow_shares(m, borrow, i, one)
+            a = (opened[i] >> np.uint64(16)) - ONE
+            signs[i - start] = sign_shares(a, tables, i, one)
+        for i in range(start, stop):
+            of_g = signs[i - start]
+            of_c = borrow_shares(opened[i], borrow, i, one)
             kept[i] = (of_g >> np.uint64(10)) | ((of_c >> np.uint64(6)) << ONE)
             # SECURITY: the bits tell how M compares with λ, and so what z is; each needs its own
             # mask.

@@ -73,27 +73,30 @@ def choose_relu(
     n = opened.size
     of_g = np.empty(BLOCK, np.uint64)
     of_c = np.empty(BLOCK, np.uint64)
+    part = np.empty(BLOCK, np.uint64)
     for start in range(0, n, BLOCK):
         stop = min(start + BLOCK, n)
         open_bits(ours, theirs, 0, start, stop, of_g)
         open_bits(ours, theirs, ours.size >> 1, start, stop, of_c)
+        # Two loops, since a cache has places for few arrays of which each begins a page.
         for i in range(start, stop):
             g = of_g[i - start]
             c = of_c[i - start]
             if_g = ZERO - g
             if_c = ZERO - c
+            c_share = (one & c) + ((arithmetic[1, i] ^ if_c) + c)
+            gc_inner = (arithmetic[0, i] & if_c) + ((arithmetic[2, i] ^ if_c) + c)
+            g_c = (c_share & if_g) + ((gc_inner ^ if_g) + g)
+            part[i - start] = mask[i] - g_c
+        for i in range(start, stop):
+            g = of_g[i - start]
+            if_g = ZERO - g
             m = opened[i] & LOW48
             lam = unwrapped(words[0, i], m)
             r_lam = unwrapped(words[1, i], m)
-            r_g = arithmetic[0, i]
-            r_c = arithmetic[1, i]
-            r_gc = arithmetic[2, i]
-            g_share = (one & g) + ((r_g ^ if_g) + g)
+            g_share = (one & g) + ((arithmetic[0, i] ^ if_g) + g)
             g_lam = (lam & if_g) + ((r_lam ^ if_g) + g)
-            c_share = (one & c) + ((r_c ^ if_c) + c)
-            gc_inner = (r_g & if_c) + ((r_gc ^ if_c) + c)
-            g_c = (c_share & if_g) + ((gc_inner ^ if_g) + g)
-            out[i] = g_share * (m >> np.uint64(16)) - g_lam - g_c + mask[i]
+            out[i] = g_share * (m >> np.uint64(16)) - g_lam + part[i - start]
         pack(out, start, stop, packed)
 
 
