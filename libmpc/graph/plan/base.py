@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import Annotated, ClassVar, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -31,6 +31,13 @@ class Part(BaseModel):
     """Base of everything in a plan: immutable, closed, strict."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    def __copy__(self) -> Self:
+        """What was worked out from the fields stays behind: ``model_copy`` may change them."""
+        copied = super().__copy__()
+        for name in copied.__dict__.keys() - type(self).model_fields.keys():
+            del copied.__dict__[name]
+        return copied
 
 
 class BaseStep(Part):
