@@ -161,18 +161,26 @@ class QueryDesk:
             loop = asyncio.get_running_loop()
             loop.call_later(MEMORY_SECONDS, self._known.pop, number, None)
 
-    async def find(self, number: str) -> Query | None:
-        """A query that can be computed, waiting a moment for its envelope; else ``None``."""
-        if number not in self._known:
-            future = self._awaited.get(number)
-            if future is None:
-                future = self._awaited[number] = asyncio.get_running_loop().create_future()
-            try:
-                async with asyncio.timeout(ARRIVAL_SECONDS):
-                    await asyncio.shield(future)
-            except TimeoutError:
-                self._awaited.pop(number, None)
+    def knows(self, number: str) -> bool:
+        """Whether a query has come here, whatever has become of it."""
+        return number in self._known
+
+    def found(self, number: str) -> Query | None:
+        """A query that can be computed; else ``None``."""
         return self._known.get(number)
+
+    async def find(self, number: str) -> None:
+        """Wait a moment for a query's envelope."""
+        if number in self._known:
+            return
+        future = self._awaited.get(number)
+        if future is None:
+            future = self._awaited[number] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(ARRIVAL_SECONDS):
+                await asyncio.shield(future)
+        except TimeoutError:
+            self._awaited.pop(number, None)
 
     def dismiss(self, number: str) -> None:
         """The other evaluator has given up on a query: do not let it wait here for its deadline."""

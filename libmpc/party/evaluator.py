@@ -12,6 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,16 +27,17 @@ from libmpc.party.keys import CORRELATED, LEAVING, bundle_stream
 from libmpc.party.messages import BundleHeader, Kind, RunAbort, RunHeader
 from libmpc.party.meters import Meters
 from libmpc.party.pool import Bundle, BundlePool, PoolKey
-from libmpc.party.run import Part, Run, RunAborted, stack, unavailable
+from libmpc.party.rounds import Run
+from libmpc.party.run import Part, RunAborted, stack, unavailable
 from libmpc.party.sizes import Sizes
 from libmpc.prg import Stream
 from libmpc.protocol import Compute, EvaluatorWeights, Payload
-from libmpc.runtime import PreparedBundle, Preparer, StreamedBundle, evaluate, prepare
+from libmpc.runtime import PreparedBundle, Preparer, Program, StreamedBundle, prepare
 from libmpc.wire.errors import WireError
 
 log = logging.getLogger(__name__)
 
-Send = Callable[..., Awaitable[None]]  # (kind, bundle, step, *buffers)
+Post = Callable[..., None]  # (kind, bundle, step, *buffers): sends without waiting
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,8 @@ class Evaluator:
         index: 0 or 1.
         secrets: the epoch and its secrets.
         catalog: the stored models.
-        peer: sends to the other evaluator.
-        dealer: sends to party 2.
+        peer: posts to the other evaluator.
+        dealer: posts to party 2.
         desk: where queries are found, and from where complete ones leave.
         executor: where bundles are prepared.
         settings, meters: bounds, and what this party counts.
@@ -90,8 +92,8 @@ class Evaluator:
         index: int,
         secrets: EpochSecrets,
         catalog: Catalog,
-        peer: Send,
-        dealer: Send,
+        peer: Post,
+        dealer: Post,
         desk: QueryDesk,
         executor: Executor,
         settings: RoleSettings,
@@ -108,6 +110,8 @@ class Evaluator:
         self._desk = desk
         self._executor = executor
         self._settings = settings
+        self._compute = Compute()
+        self._programs: dict[PoolKey, Program] = {}
         self._runs: dict[int, Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -204,10 +208,11 @@ class Evaluator:
             compute=Compute(self._executor),
         )
 
-    async def _tell_dealer(self, kind: Kind, bundle: int, step: int = 0, body: bytes = b"") -> None:
-        # SECURITY: as in ``_send``.
+    def _tell_dealer(self, kind: Kind, bundle: int, step: int = 0, body: bytes = b"") -> None:
+        # SECURITY: as in ``_post``. Where the link is down, the epoch ends by itself.
         if not self._closed:
-            await self._dealer(kind, bundle, step, body)
+            with contextlib.suppress(LibmpcError):
+                self._dealer(kind, bundle, step, body)
 
     def bundle_ready(self) -> None:
         """Called when the pool has gained a bundle."""
@@ -223,6 +228,7 @@ class Evaluator:
             if model not in self.served:
                 self.pool.drop_model(model)
         self.sizes.forget(list(self._catalog.entries))
+        self._programs = {k: p for k, p in self._programs.items() if k[0] in self._catalog.entries}
 
     # ---- runs
 
@@ -235,9 +241,17 @@ class Evaluator:
         # SECURITY: this stream starts only now that both evaluators have taken the bundle.
         leaving = self._stream(self._secrets.leaving, LEAVING, model, run.bundle)
         x = stack(parts, rung)
+        program = self._program(entry, weights, rung)
         with self.meters.run((model, rung), parts):
-            y = await evaluate(entry.plan, weights, bundle, x, leaving, run.exchange)
+            y = await program.run(bundle, x, leaving, run.exchange, self._compute)
         self._distribute(y, parts, bytes.fromhex(run.header.digest))
+
+    def _program(self, entry: Entry, weights: EvaluatorWeights, rung: int) -> Program:
+        key = (entry.record.model, rung)
+        program = self._programs.get(key)
+        if program is None:
+            program = self._programs[key] = Program(entry.plan, weights, rung)
+        return program
 
     def _distribute(self, y: NDArray[np.uint64], parts: Sequence[Part], digest: bytes) -> None:
         row = 0
@@ -249,17 +263,21 @@ class Evaluator:
                 part.query.released = True
                 self._desk.release(part.query)
 
-    async def _send(self, kind: Kind, bundle: int, step: int, payload: Buffer) -> None:
+    def _post(self, kind: Kind, bundle: int, step: int, payload: Buffer) -> None:
         # SECURITY: bundle numbers begin anew in the next epoch, on the same link; nothing of this
         # one may be sent into it.
         if self._closed:
             raise RunAborted
-        await self._peer(kind, bundle, step, payload)
+        # A run waits for the peer after each of its messages, so they cannot pile up.
+        self._peer(kind, bundle, step, payload)
 
-    async def _tell_end(self, bundle: int, refused: Sequence[str] = ()) -> None:
-        # Where the link is down, the peer ends the run by itself.
+    def _tell(self, kind: Kind, bundle: int, body: bytes = b"") -> None:
+        """Where the link is down, the peer ends the run or the bundle by itself."""
         with contextlib.suppress(LibmpcError):
-            await self._send(Kind.ABORT, bundle, 0, RunAbort(refused=tuple(refused)).encode())
+            self._post(kind, bundle, 0, body)
+
+    def _tell_end(self, bundle: int, refused: Sequence[str] = ()) -> None:
+        self._tell(Kind.ABORT, bundle, RunAbort(refused=tuple(refused)).encode())
 
     def _fail(self, parts: Sequence[Part]) -> None:
         for part in parts:
@@ -267,15 +285,17 @@ class Evaluator:
                 part.query.fail(unavailable())
 
     def _open_run(self, header: RunHeader) -> Run:
-        async def send(bundle: int, step: int, payload: Buffer) -> None:
-            await self._send(Kind.ROUND, bundle, step, payload)
-
         entry = self._catalog.entries.get(header.model)
-        allowance = self.sizes.round_seconds(entry, header.rung) if entry else ()
-        run = Run(header.bundle, header, send, self._settings.round_timeout, allowance)
+        allowance = self.sizes.round_seconds(entry, header.rung) if entry is not None else ()
+        post = partial(self._post, Kind.ROUND)
+        run = Run(header.bundle, header, post, self._settings.round_timeout, allowance)
         run.rounds = self.meters.rounds
         self._runs[header.bundle] = run
         return run
+
+    def _close_run(self, run: Run) -> None:
+        run.close()
+        del self._runs[run.bundle]
 
     def _stream(self, secret: bytes, purpose: str, model: str, bundle: int) -> Stream:
         return bundle_stream(secret, self._secrets.epoch, purpose, model, bundle)

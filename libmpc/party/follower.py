@@ -11,11 +11,12 @@ from libmpc.link import Buffer, Message
 from libmpc.party.catalog import Catalog
 from libmpc.party.desk import QueryDesk
 from libmpc.party.entry import Entry
-from libmpc.party.evaluator import EpochSecrets, Evaluator, RoleSettings, Send
+from libmpc.party.evaluator import EpochSecrets, Evaluator, Post, RoleSettings
 from libmpc.party.messages import BundleHeader, Kind, RunAgreement, RunHeader, Slice
 from libmpc.party.meters import Meters
 from libmpc.party.queries import Query
-from libmpc.party.run import LADDER, Part, Run, RunAborted, run_digest, tag_check
+from libmpc.party.rounds import Run
+from libmpc.party.run import LADDER, Part, RunAborted, run_digest, tag_check
 from libmpc.party.streams import Corrections
 from libmpc.runtime import StreamedBundle, correction_sizes
 from libmpc.wire.errors import WireError
@@ -29,8 +30,8 @@ class Follower(Evaluator):
         *,
         secrets: EpochSecrets,
         catalog: Catalog,
-        peer: Send,
-        dealer: Send,
+        peer: Post,
+        dealer: Post,
         desk: QueryDesk,
         executor: Executor,
         settings: RoleSettings,
@@ -98,7 +99,7 @@ class Follower(Evaluator):
             # A push that is in force at the others already, or a delete that is not yet.
             self.pool.reserve(header.bundle)
             self._declined.add(header.bundle)
-            self.spawn(self._send(Kind.DECLINED, header.bundle, 0, b""))
+            self._tell(Kind.DECLINED, header.bundle)
             return
         entry = self._expect(header)
         expected = correction_sizes(entry.plan, header.rung)
@@ -124,7 +125,7 @@ class Follower(Evaluator):
             entry = self._expect(header)
         except WireError:
             self.pool.drop(bundle)  # deleted while it was on its way
-            self.spawn(self._send(Kind.DECLINED, bundle, 0, b""))
+            self._tell(Kind.DECLINED, bundle)
             return
         self._prepare(header, entry)
 
@@ -136,7 +137,7 @@ class Follower(Evaluator):
 
         def used(step: int) -> None:
             if step in expected and number in self._streams:
-                self.spawn(self._tell_dealer(Kind.CREDIT, number, step))
+                self._tell_dealer(Kind.CREDIT, number, step)
 
         corrections = Corrections(expected)
         bundle = self._streamed(header, entry, corrections, used)
@@ -158,7 +159,7 @@ class Follower(Evaluator):
         self._drop(bundle)
         if early:
             self._ended.add(number)
-            self.spawn(self._tell_dealer(Kind.ENDED, number))
+            self._tell_dealer(Kind.ENDED, number)
 
     def _drop(self, bundle: StreamedBundle) -> None:
         # Not for the epoch only, as ``spawn``: it is dropped when the epoch ends, too.
@@ -190,7 +191,10 @@ class Follower(Evaluator):
             entry = self._catalog.entries.get(header.model)
             if entry is None or header.rung not in LADDER:
                 raise RunAborted
-            found = await asyncio.gather(*(self._part(s, header.model) for s in header.slices))
+            late = [s.query for s in header.slices if not self._desk.knows(s.query)]
+            if late:
+                await asyncio.gather(*map(self._desk.find, late))
+            found = [self._part(s, header.model) for s in header.slices]
             parts = [p for p in found if p is not None]
             # SECURITY: taken before anything that depends on it is sent, and gone even if the run
             # ends at once: party 0 has sent its first message under it.
@@ -199,11 +203,11 @@ class Follower(Evaluator):
             )
             refused = [s.query for s, p in zip(header.slices, found, strict=True) if p is None]
             if refused:
-                await self._tell_end(header.bundle, refused)
+                self._tell_end(header.bundle, refused)
                 return
             self._check(header, entry, parts)
             agreement = RunAgreement(digest=header.digest)
-            await self._send(Kind.AGREE, header.bundle, 0, agreement.encode())
+            self._post(Kind.AGREE, header.bundle, 0, agreement.encode())
             if header.bundle in self._streams:
                 run.on_abort = self._streams[header.bundle][0].end
             await self._evaluate(run, entry, parts, bundle)
@@ -213,15 +217,15 @@ class Follower(Evaluator):
             raise
         except Exception:
             self._fail(parts)
-            await self._tell_end(header.bundle)
+            self._tell_end(header.bundle)
             raise
         finally:
-            del self._runs[header.bundle]
+            self._close_run(run)
             self._end_stream(header.bundle, early=not spent)
 
-    async def _part(self, item: Slice, model: str) -> Part | None:
+    def _part(self, item: Slice, model: str) -> Part | None:
         """The rows that party 0 named, or ``None`` where this query cannot be computed."""
-        query = await self._desk.find(item.query)
+        query = self._desk.found(item.query)
         if query is None or query.released or query.entry.record.model != model:
             return None
         if not item.start < item.stop <= query.rows or item.tag_check != tag_check(query):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor
+from contextlib import AbstractAsyncContextManager
 from time import perf_counter
 
 from libmpc.errors import UnavailableError
@@ -13,13 +15,15 @@ from libmpc.link import Message
 from libmpc.party.catalog import Catalog
 from libmpc.party.desk import QueryDesk
 from libmpc.party.entry import Entry
-from libmpc.party.evaluator import EpochSecrets, Evaluator, RoleSettings, Send
+from libmpc.party.evaluator import EpochSecrets, Evaluator, Post, RoleSettings
 from libmpc.party.messages import BundleHeader, Deal, Kind, RunAgreement, RunHeader
 from libmpc.party.meters import Meters
 from libmpc.party.pool import Bundle, PoolKey
 from libmpc.party.queries import Query
-from libmpc.party.run import Part, Run, RunAborted, cut, run_digest
+from libmpc.party.rounds import Run
+from libmpc.party.run import LADDER, Part, RunAborted, cut, run_digest
 from libmpc.party.supply import Supply
+from libmpc.party.turns import Turns
 from libmpc.runtime import StreamedBundle
 from libmpc.wire.errors import WireError
 
@@ -28,7 +32,7 @@ NO_BUNDLE = 0
 #: first and longest pause before bundles are asked for that another party had no model for
 ASK_AGAIN_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 30.0
-#: runs of one party at the same time; while one waits for a round another computes
+#: runs of one batch size at the same time; while one waits for a round another computes
 MAX_RUNS = 4
 
 
@@ -40,8 +44,8 @@ class Leader(Evaluator):
         *,
         secrets: EpochSecrets,
         catalog: Catalog,
-        peer: Send,
-        dealer: Send,
+        peer: Post,
+        dealer: Post,
         desk: QueryDesk,
         executor: Executor,
         settings: RoleSettings,
@@ -61,14 +65,15 @@ class Leader(Evaluator):
         self._asking = False
         self._pause = ASK_AGAIN_SECONDS
         self._missing: set[str] = set()  # models that another party does not hold
-        self._slots = asyncio.Semaphore(MAX_RUNS)
-        self._stream_slots = asyncio.Semaphore(settings.streams)
+        self._turns = {rung: Turns(MAX_RUNS) for rung in LADDER}
+        self._stream_turns = Turns(settings.streams)
+        self._batches = itertools.count()
         # Streamed bundles that were asked for and have not begun.
         self._begun: dict[int, asyncio.Future[BundleHeader]] = {}
         self._streams: set[int] = set()
 
         def request(deal: Deal) -> None:
-            self.spawn(self._tell_dealer(Kind.DEAL, deal.bundle, 0, deal.encode()))
+            self._tell_dealer(Kind.DEAL, deal.bundle, 0, deal.encode())
 
         self.supply = Supply(
             pool=self.pool,
@@ -167,20 +172,22 @@ class Leader(Evaluator):
 
     def submit(self, queries: Sequence[Query]) -> None:
         """Run queries of one model, in order."""
-        entry = queries[0].entry
+        entry, batch = queries[0].entry, next(self._batches)
         for rung, parts in cut(queries, self.sizes.ladder(entry), self.sizes.run_rows(entry)):
-            # Runs of a large network last long: they must not hold up the others.
+            # Long runs, of a large network or batch, must not hold up the others.
             streamed = self.sizes.streamed(entry, rung)
-            slots = self._stream_slots if streamed else self._slots
-            self.spawn(self._run(rung, parts, slots))
+            turns = self._stream_turns if streamed else self._turns[rung]
+            self.spawn(self._run(rung, parts, turns.turn(entry.record.model, batch)))
 
     def dismiss(self, number: str) -> None:
         """Tell party 1 of a query that will not be run, so that it need not wait there."""
-        self.spawn(self._tell_end(NO_BUNDLE, (number,)))
+        self._tell_end(NO_BUNDLE, (number,))
 
-    async def _run(self, rung: int, parts: Sequence[Part], slots: asyncio.Semaphore) -> None:
+    async def _run(
+        self, rung: int, parts: Sequence[Part], turn: AbstractAsyncContextManager[None]
+    ) -> None:
         try:
-            async with slots:
+            async with turn:
                 while (parts := [p for p in parts if not p.query.done.done()]) and (
                     refused := await self._attempt(rung, parts)
                 ):
@@ -237,7 +244,7 @@ class Leader(Evaluator):
             finally:
                 await bundle.aclose()
         except BaseException:
-            self.spawn(self._tell_dealer(Kind.ENDED, number))
+            self._tell_dealer(Kind.ENDED, number)
             raise
         finally:
             self._begun.pop(number, None)
@@ -261,17 +268,17 @@ class Leader(Evaluator):
             for part in parts:
                 part.query.done.add_done_callback(lambda _: _end_unless_wanted(run, parts))
         try:
-            await self._send(Kind.RUN, number, 0, header.encode())
+            self._post(Kind.RUN, number, 0, header.encode())
             await self._evaluate(run, entry, parts, bundle)
         except RunAborted as ended:
             if not set(ended.refused) & {p.query.number for p in parts}:
-                await self._tell_end(number)
+                self._tell_end(number)
             raise
         except Exception:
-            await self._tell_end(number)
+            self._tell_end(number)
             raise
         finally:
-            del self._runs[number]
+            self._close_run(run)
 
 
 def _end_unless_wanted(run: Run, parts: Sequence[Part]) -> None:

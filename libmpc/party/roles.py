@@ -65,8 +65,8 @@ def make_role(
         return Leader(
             secrets=secrets,
             catalog=catalog,
-            peer=links[1].send,
-            dealer=links[2].send,
+            peer=links[1].post,
+            dealer=links[2].post,
             desk=desk,
             executor=executor,
             settings=settings,
@@ -75,8 +75,8 @@ def make_role(
     return Follower(
         secrets=secrets,
         catalog=catalog,
-        peer=links[0].send,
-        dealer=links[2].send,
+        peer=links[0].post,
+        dealer=links[2].post,
         desk=desk,
         executor=executor,
         settings=settings,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from libmpc.protocol.errors import ProtocolError
 
 Payload = bytes | bytearray | memoryview
+Message = TypeVar("Message", bound=np.unsignedinteger[Any])
 
 _ROUNDS_PER_STEP = 8
 
@@ -26,13 +30,13 @@ def round_tag(step: int, round_in_step: int) -> int:
     return step * _ROUNDS_PER_STEP + round_in_step
 
 
-async def swap(exchange: Exchange, tag: int, payload: Payload) -> Payload:
-    """One round in which both messages have the same length.
+async def swap(exchange: Exchange, tag: int, message: NDArray[Message]) -> NDArray[Message]:
+    """One round in which both messages are arrays of the same length, (n,), of bytes or words.
 
     Raises:
         ProtocolError: the other evaluator's message has another length.
     """
-    received = await exchange(tag, payload)
-    if len(received) != len(payload):
+    received = await exchange(tag, message.view(np.uint8).data)
+    if len(received) != message.nbytes:
         raise ProtocolError
-    return received
+    return np.frombuffer(received, message.dtype)

@@ -22,7 +22,7 @@ from libmpc.ring import transfer
 from libmpc.ring.packing import BYTES
 
 Ring = NDArray[np.uint64]
-_SECONDS_PER_VALUE = 3e-9  # to pack or to unpack
+_SECONDS_PER_VALUE = 1e-9  # to pack or to unpack
 
 
 def cost(count: int) -> Cost:
@@ -35,18 +35,25 @@ def draw_mask(step: int, count: int, stream: Stream) -> Ring:
     return stream.words(step, Purpose.MASK, count)
 
 
-async def send_masked(
-    tag: int, masked_share: Ring, exchange: Exchange, compute: Compute | None = None
-) -> Ring:
-    """Send v_j + λ_j and return m = v + λ, in the shape given; also a ReLU's last round."""
-    run = compute or Compute()
-    seconds = masked_share.size * _SECONDS_PER_VALUE
-    theirs = await swap(exchange, tag, await run.run(seconds, transfer.send, masked_share))
-    return await run.run(seconds, transfer.receive_added, masked_share, theirs)
-
-
 async def evaluate(
-    step: int, share: Ring, mask: Ring, exchange: Exchange, compute: Compute | None = None
+    step: int, share: Ring, mask: Ring, exchange: Exchange, compute: Compute
 ) -> Ring:
-    """m of the client's input; ``share`` and ``mask`` have the same number of values."""
-    return await send_masked(round_tag(step, 0), share.reshape(-1) + mask, exchange, compute)
+    """m of the client's input, (n,); ``share`` and ``mask`` have the same number of values."""
+    m, message = np.empty(share.size, np.uint64), np.empty(3 * share.size, np.uint16)
+    await compute.run(
+        share.size * _SECONDS_PER_VALUE, transfer.add_pack, share.reshape(-1), mask, m, message
+    )
+    return await complete(round_tag(step, 0), m, message, exchange, compute)
+
+
+async def complete(
+    tag: int, own: Ring, message: NDArray[np.uint16], exchange: Exchange, compute: Compute
+) -> Ring:
+    """m = v + λ, (n,), in the memory of ``own``: v_j + λ_j. Also a comparing step's last round.
+
+    Args:
+        message: the same, packed.
+    """
+    theirs = await swap(exchange, tag, message)
+    await compute.run(own.size * _SECONDS_PER_VALUE, transfer.accumulate, theirs, own)
+    return own

@@ -94,17 +94,10 @@ def add_bias(step: BiasStep, share: Ring, bias_share: Ring) -> Ring:
 def sum_pool(step: SumPoolStep, value: Ring) -> Ring:
     """Sums over windows, flat; alike for every part of a value, so it needs no message."""
     window = step.window
-    images = _images(value, window)
-    out = np.empty((len(images), *window.output_size, window.channels), np.uint64)
-    kernels.sum_pool(
-        images,
-        *window.kernel,
-        *window.strides,
-        *window.dilation,
-        window.padding[0],
-        window.padding[2],
-        out,
-    )
+    lines = _lines(value, window)
+    out_h, out_w = window.output_size
+    out = np.empty((len(lines), out_h, out_w * window.channels), np.uint64)
+    kernels.sum_pool(lines, window.channels, *window.geometry, out)
     return out.reshape(-1)
 
 
@@ -114,30 +107,20 @@ def macs(step: WeightedStep, batch: int) -> int:
 
 
 def _convolve_add(step: ConvStep, x: Ring, weights: Matrix, out: Ring) -> None:
-    window = step.window
-    images = _images(x, window)
-    if step.groups == window.channels > 1:
+    window, channels = step.window, step.window.channels
+    if step.groups == channels > 1:
         assert not isinstance(weights, PackedMatrix)
-        _depthwise_add(step, images, weights, out)
+        _depthwise_add(step, _images(x, window), weights, out)
         return
     depth = weights.shape[0] * step.groups
     rows = out.reshape(-1, step.filters)
-    if _is_pointwise(window):
-        _multiply_rows(step, images.reshape(-1, depth), weights, rows)
+    if window.is_pixel:
+        _multiply_rows(step, x.reshape(-1, depth), weights, rows)
         return
-    for block, first_row, rows_out, out_rows in _blocks(window, images, depth, rows):
+    lines, out_w = _lines(x, window), window.output_size[1]
+    for block, first_row, rows_out, out_rows in _blocks(window, lines, depth, rows):
         patches = np.empty((len(out_rows), depth), np.uint64)
-        kernels.im2col(
-            block,
-            *window.kernel,
-            *window.strides,
-            *window.dilation,
-            window.padding[0] - first_row * window.strides[0],
-            window.padding[2],
-            rows_out,
-            window.output_size[1],
-            patches,
-        )
+        kernels.im2col(block, channels, *window.geometry, first_row, rows_out, out_w, patches)
         _multiply_rows(step, patches, weights, out_rows)
 
 
@@ -149,6 +132,9 @@ def _blocks(
     A block's patches are few enough for the cache, or one row: of a large image they would take
     many times its memory.
     """
+    if len(out) * depth <= _BLOCK_WORDS:
+        yield images, 0, window.output_size[0], out
+        return
     out_h, out_w = window.output_size
     rows = max(1, _BLOCK_WORDS // (out_w * depth))
     if rows >= out_h:
@@ -186,18 +172,14 @@ def _depthwise_add(step: ConvStep, images: Ring, weights: Ring, out: Ring) -> No
         conv_kernels.depthwise_add(
             block,
             weights,
-            *window.kernel,
-            *window.strides,
-            *window.dilation,
-            window.padding[0],
-            window.padding[2],
+            *window.geometry,
             result[start : start + 1],
         )
 
 
-def _is_pointwise(window: Window) -> bool:
-    """Whether every window is one pixel, each pixel once: the patches are the image."""
-    return (*window.kernel, *window.strides) == (1, 1, 1, 1) and not any(window.padding)
+def _lines(values: Ring, window: Window) -> Ring:
+    """(images, height, width · channels)."""
+    return values.reshape(-1, window.height, window.width * window.channels)
 
 
 def _images(values: Ring, window: Window) -> Ring:

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from libmpc.prg import Stream
 from libmpc.protocol.compute import Compute
-from libmpc.protocol.exchange import Exchange, round_tag
-from libmpc.protocol.input import send_masked
+from libmpc.protocol.exchange import Exchange, round_tag, swap
 from libmpc.protocol.purposes import Purpose
 
 Ring = NDArray[np.uint64]
+SECONDS_PER_VALUE = 1e-9
+"""To pack a share."""
 
 
 def draw(step: int, count: int, stream: Stream) -> Ring:
@@ -37,6 +38,12 @@ def deal(step: int, missing: Ring, stream0: Stream, stream1: Stream) -> Ring:
     return lam
 
 
-async def evaluate(step: int, share: Ring, exchange: Exchange, compute: Compute) -> Ring:
-    """M, (n,), from [z]_j + γ_j, any shape; the step's round 0."""
-    return await send_masked(round_tag(step, 0), share.reshape(-1), exchange, compute)
+async def evaluate(
+    step: int, share: Ring, exchange: Exchange, compute: Compute
+) -> NDArray[np.uint16]:
+    """The other's part of M, packed; ours is [z]_j + γ_j, (n,). The step's round 0.
+
+    Comparing kernels add the two up: they are the only ones that read M.
+    """
+    message = await compute.run(share.size * SECONDS_PER_VALUE, transfer.packed, share)
+    return await swap(exchange, round_tag(step, 0), message)

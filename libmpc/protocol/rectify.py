@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from libmpc.prg import Stream
 from libmpc.protocol import select_deal_kernels as select_deal
-from libmpc.protocol import select_kernels as select
+from libmpc.protocol import select_kernels as choose
 from libmpc.protocol import sign
 from libmpc.protocol.compute import Compute
 from libmpc.protocol.cost import Cost
 from libmpc.protocol.exchange import Exchange, Payload, round_tag
-from libmpc.protocol.input import send_masked
+from libmpc.protocol.input import complete
 from libmpc.protocol.purposes import Purpose
 from libmpc.protocol.shared_bits import Layout
 from libmpc.ring.packing import BYTES
@@ -124,19 +124,13 @@ async def evaluate(
     Raises:
         ProtocolError: a message of the other evaluator has the wrong length.
     """
-    m = m.reshape(-1)
+    m, one = m.reshape(-1), np.uint64(1 - party)
     ours, theirs = await sign.evaluate(step, party, m, prepared.sign, exchange, compute)
-    chosen = np.empty(m.size, np.uint64)
+    chosen, message = np.empty(m.size, np.uint64), np.empty(3 * m.size, np.uint16)
     await compute.run(
         m.size * sign.SECONDS_PER_VALUE,
-        select.choose_rectify,
-        m,
-        prepared.source_mask,
-        ours,
-        theirs,
-        prepared.arithmetic,
-        prepared.mask,
-        np.uint64(1 - party),
-        chosen,
+        choose.choose_rectify,
+        *(m, prepared.source_mask, ours, theirs, prepared.arithmetic, prepared.mask, one),
+        *(chosen, message),
     )
-    return await send_masked(round_tag(step, 2), chosen, exchange, compute)
+    return await complete(round_tag(step, 2), chosen, message, exchange, compute)

@@ -26,14 +26,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libmpc.prg import Stream
-from libmpc.protocol import borrow, opening, sign
+from libmpc.protocol import combine_kernels as combine
 from libmpc.protocol import compare_deal_kernels as deal_kernels
+from libmpc.protocol import compare_kernels as compare
+from libmpc.protocol import compare_tables as constants
+from libmpc.protocol import opening, sign
 from libmpc.protocol import select_deal_kernels as select_deal
-from libmpc.protocol import select_kernels as select
+from libmpc.protocol import select_kernels as choose
 from libmpc.protocol.compute import Compute
 from libmpc.protocol.cost import Cost
 from libmpc.protocol.exchange import Exchange, Payload, round_tag, swap
-from libmpc.protocol.input import send_masked
+from libmpc.protocol.input import complete
 from libmpc.protocol.purposes import Purpose
 from libmpc.protocol.shared_bits import (
     Bits8,
@@ -134,6 +137,10 @@ def prepare(
     )
 
 
+def _borrow_bits(bits: Bits16) -> Bits8:
+    return (bits >> np.uint16(10)).astype(np.uint8)
+
+
 async def evaluate(
     step: int,
     party: int,
@@ -147,56 +154,36 @@ async def evaluate(
     Raises:
         ProtocolError: a message of the other evaluator has the wrong length.
     """
-    one = np.uint64(1 - party)
-    seconds = share.size * sign.SECONDS_PER_VALUE
-    opened = await opening.evaluate(step, share, exchange, compute)
+    one, n = np.uint64(1 - party), share.size
+    seconds = n * sign.SECONDS_PER_VALUE
+    share, words, masks = share.reshape(-1), prepared.words, prepared.bits
+    theirs = await opening.evaluate(step, share, exchange, compute)
 
-    of_g, of_c, message = await compute.run(seconds, _compare, opened, prepared, one)
-    theirs = await swap(exchange, round_tag(step, 1), message.view(np.uint8).data)
-
-    ours = await compute.run(seconds, _combine, message, theirs, of_g, of_c, prepared, one)
-    received = await swap(exchange, round_tag(step, 2), ours.reshape(-1).data)
-    theirs_select = np.frombuffer(received, np.uint8).reshape(ours.shape)
-
-    chosen = np.empty(share.size, np.uint64)
+    opened, kept, bits = np.empty(n, np.uint64), np.empty(n, np.uint8), np.empty(n, np.uint16)
     await compute.run(
         seconds,
-        select.choose_relu,
-        opened,
-        ours[0],
-        theirs_select[0],
-        ours[1],
-        theirs_select[1],
-        prepared.words[HIGH],
-        prepared.arithmetic,
-        prepared.mask,
-        one,
-        chosen,
+        compare.compare_relu,
+        *(share, theirs, words[SIGN], words[BORROW], masks, one),
+        *(opened, kept, bits),
     )
-    return await send_masked(round_tag(step, 3), chosen, exchange, compute)
+    their_bits = await swap(exchange, round_tag(step, 1), bits)
 
+    select = prepared.select.reshape(-1)
+    ours = np.empty(select.size, np.uint8)
+    await compute.run(
+        seconds,
+        combine.combine_relu,
+        *(bits, their_bits, kept, words[SIGN], words[BORROW], words[SPARE], masks, select, one),
+        *(constants.PRODUCTS_G, constants.REST_G, constants.REST_C),
+        ours,
+    )
+    their_select = await swap(exchange, round_tag(step, 2), ours)
 
-def _compare(opened: Ring, prepared: PreparedRelu, one: np.uint64) -> tuple[Bits16, Bits8, Bits16]:
-    """Shares of g's bits, of c's, and the message: those that occur in products, under masks."""
-    of_g = sign.compare(opened, _SHIFT, prepared.words[SIGN], one)
-    of_c = borrow.compare(opened, prepared.words[BORROW], one)
-    message = (of_g & np.uint16(0x3FF)) | (of_c.astype(np.uint16) << np.uint16(10))
-    # SECURITY: the bits tell how M compares with λ, and so what z is; each needs its own mask.
-    message ^= prepared.bits
-    return of_g, of_c, message
-
-
-def _combine(
-    ours: Bits16, theirs: Payload, of_g: Bits16, of_c: Bits8, prepared: PreparedRelu, one: np.uint64
-) -> Bits8:
-    """Shares of g, then of c, under own masks; from both messages."""
-    words = prepared.words
-    opened = ours ^ np.frombuffer(theirs, np.uint16)
-    low, masks = _borrow_bits(opened), _borrow_bits(prepared.bits)
-    g = sign.combine(opened, of_g, words[SIGN], prepared.bits, prepared.select[0], one)
-    c = borrow.combine(low, of_c, words[BORROW], words[SPARE], masks, prepared.select[1], one)
-    return np.stack((g, c))
-
-
-def _borrow_bits(bits: Bits16) -> Bits8:
-    return (bits >> np.uint16(10)).astype(np.uint8)
+    chosen, message = np.empty(n, np.uint64), np.empty(3 * n, np.uint16)
+    await compute.run(
+        seconds,
+        choose.choose_relu,
+        *(opened, ours, their_select, words[HIGH], prepared.arithmetic, prepared.mask, one),
+        *(chosen, message),
+    )
+    return await complete(round_tag(step, 3), chosen, message, exchange, compute)

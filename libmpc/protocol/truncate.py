@@ -26,14 +26,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libmpc.prg import Stream
-from libmpc.protocol import borrow, opening
+from libmpc.protocol import combine_kernels as combine
 from libmpc.protocol import compare_deal_kernels as deal_kernels
+from libmpc.protocol import compare_kernels as compare
+from libmpc.protocol import compare_tables as constants
+from libmpc.protocol import opening
 from libmpc.protocol import select_deal_kernels as select_deal
-from libmpc.protocol import select_kernels as select
+from libmpc.protocol import select_kernels as choose
 from libmpc.protocol.compute import Compute
 from libmpc.protocol.cost import Cost
 from libmpc.protocol.exchange import Exchange, Payload, round_tag, swap
-from libmpc.protocol.input import send_masked
+from libmpc.protocol.input import complete
 from libmpc.protocol.purposes import Purpose
 from libmpc.protocol.shared_bits import Bits8, Layout, draw_bits8, draw_planes, plane_bytes
 from libmpc.ring.packing import BYTES
@@ -42,7 +45,7 @@ Ring = NDArray[np.uint64]
 TABLE, HIGH, BORROW = range(3)
 """Rows: the table of c; Λ; r_c with 11 products from place 51 on."""
 LAYOUT = Layout(Purpose.TRUNCATE_SHARES, words=3, ring=0)
-_SECONDS_PER_VALUE = 5e-9  # of any one kernel
+_SECONDS_PER_VALUE = 3e-9  # of any one kernel
 
 
 def cost(count: int) -> Cost:
@@ -132,45 +135,34 @@ async def evaluate(
     Raises:
         ProtocolError: a message of the other evaluator has the wrong length.
     """
-    one = np.uint64(1 - party)
-    seconds = share.size * _SECONDS_PER_VALUE
-    words = prepared.words
-    opened = await opening.evaluate(step, share, exchange, compute)
+    one, n = np.uint64(1 - party), share.size
+    seconds = n * _SECONDS_PER_VALUE
+    share, words, masks = share.reshape(-1), prepared.words, prepared.bits
+    theirs = await opening.evaluate(step, share, exchange, compute)
 
-    shares, message = await compute.run(seconds, _compare, opened, prepared, one)
-    theirs = await swap(exchange, round_tag(step, 1), message.data)
-
-    ours = await compute.run(seconds, _combine, message, theirs, shares, prepared, one)
-    theirs = await swap(exchange, round_tag(step, 2), ours.data)
-
-    chosen = np.empty(share.size, np.uint64)
+    opened, kept, bits = np.empty(n, np.uint64), np.empty(n, np.uint8), np.empty(n, np.uint8)
     await compute.run(
         seconds,
-        select.choose_truncate,
-        opened,
-        ours,
-        np.frombuffer(theirs, np.uint8),
-        words[HIGH],
-        words[BORROW],
-        prepared.mask,
-        one,
-        chosen,
+        compare.compare_truncate,
+        *(share, theirs, words[TABLE], masks, one),
+        *(opened, kept, bits),
     )
-    return await send_masked(round_tag(step, 3), chosen, exchange, compute)
+    their_bits = await swap(exchange, round_tag(step, 1), bits)
 
+    ours = np.empty(prepared.select.size, np.uint8)
+    await compute.run(
+        seconds,
+        combine.combine_truncate,
+        *(bits, their_bits, kept, words[TABLE], words[BORROW], masks, prepared.select, one),
+        *(constants.REST_C, ours),
+    )
+    their_select = await swap(exchange, round_tag(step, 2), ours)
 
-def _compare(opened: Ring, prepared: PreparedTruncate, one: np.uint64) -> tuple[Bits8, Bits8]:
-    """Shares of c's bits, and the message: those that occur in products, under masks."""
-    shares = borrow.compare(opened, prepared.words[TABLE], one)
-    # SECURITY: as in ``relu``, each opened bit needs its own fresh mask.
-    return shares, shares & np.uint8(0x3F) ^ prepared.bits
-
-
-def _combine(
-    ours: Bits8, theirs: Payload, shares: Bits8, prepared: PreparedTruncate, one: np.uint64
-) -> Bits8:
-    """Shares of c under own masks, from both messages."""
-    words, bits = prepared.words, prepared.bits
-    opened = ours ^ np.frombuffer(theirs, np.uint8)
-    table, spare = words[TABLE], words[BORROW]
-    return borrow.combine(opened, shares, table, spare, bits, prepared.select, one)
+    chosen, message = np.empty(n, np.uint64), np.empty(3 * n, np.uint16)
+    await compute.run(
+        seconds,
+        choose.choose_truncate,
+        *(opened, ours, their_select, words[HIGH], words[BORROW], prepared.mask, one),
+        *(chosen, message),
+    )
+    return await complete(round_tag(step, 3), chosen, message, exchange, compute)

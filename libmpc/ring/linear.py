@@ -2,7 +2,7 @@
 
 All integers are uint64 modulo 2^64. Sizes and offsets are signed; they are never mixed with ring
 elements, because numba would turn the mixture into a signed number. Images are (samples, height,
-width, channels); ``top`` and ``left`` count the rows and columns of zeros before the image, those
+width · channels); ``top`` and ``left`` count the rows and columns of zeros before the image, those
 behind it follow from the output's size.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from libmpc.ring.jit import IN64_2D, IN64_4D, INT, OUT64_2D, OUT64_4D, kernel
+from libmpc.ring.jit import IN64_2D, IN64_3D, INT, OUT64_2D, OUT64_3D, kernel
 
 
 @kernel(IN64_2D, IN64_2D, OUT64_2D)
@@ -39,9 +39,10 @@ def matmul_add(x: Any, w: Any, out: Any) -> None:
                 k += 1
 
 
-@kernel(IN64_4D, INT, INT, INT, INT, INT, INT, INT, INT, INT, INT, OUT64_2D)
+@kernel(IN64_3D, INT, INT, INT, INT, INT, INT, INT, INT, INT, INT, INT, INT, OUT64_2D)
 def im2col(
     x: Any,
+    channels: int,
     kernel_h: int,
     kernel_w: int,
     stride_h: int,
@@ -50,33 +51,50 @@ def im2col(
     dilation_w: int,
     top: int,
     left: int,
+    first: int,
     out_h: int,
     out_w: int,
     out: Any,
 ) -> None:
-    """out (samples · out_h · out_w, kernel_h · kernel_w · channels): one row per window."""
-    samples, height, width, channels = x.shape
+    """out (samples · out_h · out_w, kernel_h · kernel_w · channels): one row per window.
+
+    Of each image the ``out_h`` rows of windows from row ``first`` on.
+    """
+    samples, height, length = x.shape
+    width = length // channels
+    span = kernel_w * channels
     for s in range(samples):
         for oy in range(out_h):
-            for ox in range(out_w):
-                row = out[(s * out_h + oy) * out_w + ox]
-                at = 0
-                for ky in range(kernel_h):
-                    y = oy * stride_h + ky * dilation_h - top
+            for ky in range(kernel_h):
+                y = (first + oy) * stride_h + ky * dilation_h - top
+                at = ky * span
+                windows = out[(s * out_h + oy) * out_w : (s * out_h + oy + 1) * out_w]
+                if not 0 <= y < height:
+                    windows[:, at : at + span] = 0
+                    continue
+                line = x[s, y]
+                for ox in range(out_w):
+                    row = windows[ox]
+                    z = ox * stride_w - left
+                    if dilation_w == 1 and z >= 0 and z + kernel_w <= width:
+                        for c in range(span):
+                            row[at + c] = line[z * channels + c]
+                        continue
                     for kx in range(kernel_w):
-                        z = ox * stride_w + kx * dilation_w - left
-                        if 0 <= y < height and 0 <= z < width:
+                        to = at + kx * channels
+                        if 0 <= z < width:
                             for c in range(channels):
-                                row[at + c] = x[s, y, z, c]
+                                row[to + c] = line[z * channels + c]
                         else:
                             for c in range(channels):
-                                row[at + c] = 0
-                        at += channels
+                                row[to + c] = 0
+                        z += dilation_w
 
 
-@kernel(IN64_4D, INT, INT, INT, INT, INT, INT, INT, INT, OUT64_4D)
+@kernel(IN64_3D, INT, INT, INT, INT, INT, INT, INT, INT, INT, OUT64_3D)
 def sum_pool(
     x: Any,
+    channels: int,
     kernel_h: int,
     kernel_w: int,
     stride_h: int,
@@ -87,18 +105,29 @@ def sum_pool(
     left: int,
     out: Any,
 ) -> None:
-    """out (samples, out_h, out_w, channels): sums over windows, channel by channel."""
-    samples, height, width, channels = x.shape
+    """out (samples, out_h, out_w · channels): sums over windows, channel by channel."""
+    samples, height, length = x.shape
+    width = length // channels
+    out_h, out_w = out.shape[1], out.shape[2] // channels
     for s in range(samples):
-        for oy in range(out.shape[1]):
-            for ox in range(out.shape[2]):
-                row = out[s, oy, ox]
-                for c in range(channels):
-                    row[c] = 0
-                for ky in range(kernel_h):
-                    y = oy * stride_h + ky * dilation_h - top
-                    for kx in range(kernel_w):
-                        z = ox * stride_w + kx * dilation_w - left
-                        if 0 <= y < height and 0 <= z < width:
+        for oy in range(out_h):
+            row = out[s, oy]
+            row[:] = 0
+            for ky in range(kernel_h):
+                y = oy * stride_h + ky * dilation_h - top
+                if not 0 <= y < height:
+                    continue
+                line = x[s, y]
+                for kx in range(kernel_w):
+                    z = kx * dilation_w - left
+                    if stride_w == 1:  # the windows' places lie side by side
+                        begin = max(0, -z) * channels
+                        end = min(out_w, width - z) * channels
+                        for c in range(begin, end):
+                            row[c] += line[z * channels + c]
+                        continue
+                    for ox in range(out_w):
+                        if 0 <= z < width:
                             for c in range(channels):
-                                row[c] += x[s, y, z, c]
+                                row[ox * channels + c] += line[z * channels + c]
+                        z += stride_w

@@ -26,6 +26,25 @@ def pack_words(values: Any, out: Any) -> None:
         out[3 * i + 2] = np.uint16((v >> np.uint64(32)) & LOW16)
 
 
+@kernel(IN64, IN64, OUT64, OUT16)
+def add_pack(a: Any, b: Any, total: Any, packed: Any) -> None:
+    """total (n,) = a (n,) + b (n,), also packed (3 n,)."""
+    for i in range(a.size):
+        v = a[i] + b[i]
+        total[i] = v
+        packed[3 * i] = np.uint16(v & LOW16)
+        packed[3 * i + 1] = np.uint16((v >> np.uint64(16)) & LOW16)
+        packed[3 * i + 2] = np.uint16((v >> np.uint64(32)) & LOW16)
+
+
+@kernel(IN16, OUT64)
+def accumulate(packed: Any, total: Any) -> None:
+    """total (n,) += what is packed (3 n,)."""
+    for i in range(total.size):
+        low = np.uint64(packed[3 * i]) | (np.uint64(packed[3 * i + 1]) << np.uint64(16))
+        total[i] += low | (np.uint64(packed[3 * i + 2]) << np.uint64(32))
+
+
 @kernel(IN64, IN16, OUT64)
 def add_words(values: Any, packed: Any, out: Any) -> None:
     """out (n,) = values (n,) + what is packed (3 n,)."""
@@ -34,10 +53,10 @@ def add_words(values: Any, packed: Any, out: Any) -> None:
         out[i] = values[i] + (low | (np.uint64(packed[3 * i + 2]) << np.uint64(32)))
 
 
-def send(values: NDArray[np.uint64]) -> bytearray:
-    """Six bytes per value of a contiguous array; whatever is above bit 47 is dropped."""
-    out = bytearray(BYTES * values.size)
-    pack_words(values.reshape(-1), np.frombuffer(out, np.uint16))
+def packed(values: NDArray[np.uint64]) -> NDArray[np.uint16]:
+    """A contiguous array as three words a value; whatever is above bit 47 is dropped."""
+    out = np.empty(3 * values.size, np.uint16)
+    pack_words(values.reshape(-1), out)
     return out
 
 

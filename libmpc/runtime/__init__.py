@@ -4,7 +4,7 @@ from libmpc.runtime.bundle import Bundle, PreparedBundle
 from libmpc.runtime.channel import MemoryChannel, Traffic, memory_pair
 from libmpc.runtime.cost import correction_sizes, plan_cost, step_costs
 from libmpc.runtime.dealer import deal
-from libmpc.runtime.evaluate import evaluate
+from libmpc.runtime.evaluate import Program, evaluate
 from libmpc.runtime.prepare import prepare
 from libmpc.runtime.preparer import Preparer
 from libmpc.runtime.simulation import Simulation
@@ -17,6 +17,7 @@ __all__ = [
     "MemoryChannel",
     "PreparedBundle",
     "Preparer",
+    "Program",
     "Simulation",
     "StreamedBundle",
     "Traffic",

@@ -121,3 +121,12 @@ def test_masks_are_padded_with_zeros() -> None:
 def test_random_plans_have_every_move() -> None:
     ops = {step.op for seed in range(60) for step in random_moves(seed)}
     assert ops == {step.model_fields["op"].default for step in MoveStep.__args__}
+
+
+def test_a_changed_copy_has_its_own_sizes() -> None:
+    window = Window(height=5, width=5, channels=1, kernel=(2, 2))
+    step = SumPoolStep(source=0, window=window)
+    assert (window.output_size, step.size) == ((4, 4), 16)
+    wide = window.model_copy(update={"width": 7})
+    assert wide.output_size == (4, 6)
+    assert step.model_copy(update={"window": wide}).size == 24

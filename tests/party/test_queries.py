@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from libmpc.link import LinkSettings
 from libmpc.party.messages import Kind
-from tests.party.triple import Gateway, Refused, expected, perceptron, triple
+from libmpc.party.node import NodeSettings
+from tests.party.triple import Gateway, Refused, expected, perceptron, triple, until
 
 PLAN, WEIGHTS = perceptron()
 
@@ -47,6 +49,30 @@ def test_queries_of_one_batch_share_runs_and_nothing_else(tmp_path: Path) -> Non
             for x, query, futures in zip(xs, queries, await gateway.send(queries), strict=True):
                 answer = query.open(await asyncio.gather(*futures), parties.deployment)
                 assert np.array_equal(answer, expected(PLAN, WEIGHTS, x))
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("rows", [1, 128])
+def test_a_short_query_does_not_wait_for_a_long_one(tmp_path: Path, rows: int) -> None:
+    """Neither for its runs of other sizes, nor for more than a few of its own."""
+
+    async def main() -> None:
+        settings = NodeSettings(link=LinkSettings(max_message=1 << 30))
+        async with triple(tmp_path, settings=settings) as parties:
+            gateway = await parties.gateway()
+            await gateway.push(PLAN, WEIGHTS)
+            long = await gateway.seal_query(inputs(128 * 24))
+            short = await gateway.seal_query(inputs(rows))
+            (long_answer,) = await gateway.send([long])
+            await until(lambda: parties.nodes[0].desk.found(long.header.number))
+            (short_answer,) = await gateway.send([short])
+            assert await statuses(short_answer) == [200, 200]
+            under_way = parties.nodes[0].desk.found(long.header.number)
+            assert under_way is not None
+            assert len(under_way.digests) < 12  # of 24 runs
+            answer = long.open(await asyncio.gather(*long_answer), parties.deployment)
+            assert np.array_equal(answer, expected(PLAN, WEIGHTS, inputs(128 * 24)))
 
     asyncio.run(main())
 

@@ -8,8 +8,8 @@ import itertools
 import numpy as np
 import pytest
 
+from libmpc.protocol import combine_kernels as kernels
 from libmpc.protocol import compare_deal_kernels as deal_kernels
-from libmpc.protocol import compare_kernels as kernels
 from libmpc.protocol import compare_tables as tables
 from tests.protocol.harness import run, words
 from tests.protocol.steps import ALL, Promise

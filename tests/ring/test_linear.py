@@ -66,12 +66,14 @@ def test_im2col_and_sum_pool(window: Window, samples: int, seed: int) -> None:
     depth = math.prod(window.kernel) * window.channels
     rows = random_words(seed + 1, samples * out_h * out_w, depth)
     linear.im2col(
-        images,
+        images.reshape(samples, window.height, window.width * window.channels),
+        window.channels,
         *window.kernel,
         *window.strides,
         *window.dilation,
         window.padding[0],
         window.padding[2],
+        0,
         out_h,
         out_w,
         rows,

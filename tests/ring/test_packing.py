@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libmpc.ring.packing import LengthError, pack, unpack
-from libmpc.ring.transfer import receive_added, send
+from libmpc.ring.transfer import accumulate, add_pack, packed, receive_added
 
 
 def test_known_answers() -> None:
@@ -44,12 +44,25 @@ def test_wrong_lengths_are_refused(size: int) -> None:
 @given(st.lists(st.integers(0, 2**64 - 1), max_size=40), st.integers(0, 9))
 def test_kernels_pack_alike(values: list[int], offset: int) -> None:
     words = np.array(values, np.uint64)
-    packed = bytes(offset) + bytes(send(words))
-    assert packed[offset:] == bytes(pack(words))
-    added = receive_added(words, memoryview(packed)[offset:])
-    assert added.tolist() == [(v + v % 2**48) % 2**64 for v in values]
+    message = bytes(offset) + packed(words).tobytes()
+    assert message[offset:] == bytes(pack(words))
+    doubled = [(v + v % 2**48) % 2**64 for v in values]
+    assert receive_added(words, memoryview(message)[offset:]).tolist() == doubled
+    theirs = np.frombuffer(memoryview(message)[offset:], np.uint16)
+    accumulate(theirs, words)
+    assert words.tolist() == doubled
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), max_size=40))
+def test_a_sum_is_packed_alike(values: list[int]) -> None:
+    a = np.array(values, np.uint64)
+    b = a[::-1].copy()
+    total, message = np.empty_like(a), np.empty(3 * a.size, np.uint16)
+    add_pack(a, b, total, message)
+    assert np.array_equal(total, a + b)
+    assert message.tobytes() == bytes(pack(a + b))
 
 
 def test_kernels_keep_shapes() -> None:
     words = np.arange(6, dtype=np.uint64).reshape(2, 3)
-    assert receive_added(words, send(words)).tolist() == [[0, 2, 4], [6, 8, 10]]
+    assert receive_added(words, packed(words).data.cast("B")).tolist() == [[0, 2, 4], [6, 8, 10]]

@@ -21,6 +21,7 @@ MODULES = (
     "libmpc.ring.matmul_pack",
     "libmpc.ring.matmul_tiles",
     "libmpc.ring.transfer",
+    "libmpc.protocol.combine_kernels",
     "libmpc.protocol.compare_kernels",
     "libmpc.protocol.compare_deal_kernels",
     "libmpc.protocol.select_kernels",
@@ -64,7 +65,8 @@ def test_all_kernels_are_found() -> None:
     names = {kernel.py_func.__name__ for kernel in kernels()}
     assert {"matmul_add", "im2col", "sum_pool", "pack_words", "add_words"} <= names
     assert {"depthwise_add", "grouped_matmul_add", "pack_tiles", "tiles_matmul_add"} <= names
-    assert {"compare_sign", "compare_borrow", "combine_sign", "combine_borrow"} <= names
+    for step in ("relu", "truncate", "sign"):
+        assert {f"compare_{step}", f"combine_{step}"} <= names
     assert {"deal_sign", "deal_borrow"} <= names
     for step in ("relu", "truncate", "rectify", "positive"):
         assert {f"choose_{step}", f"deal_{step}"} <= names

@@ -26,8 +26,11 @@ def kernels() -> dict[int, tuple[str, Dispatcher]]:
             loaded = importlib.import_module(module.name)
             for name in dir(loaded):
                 value = getattr(loaded, name)
-                if isinstance(value, Dispatcher) and any(
-                    signature.return_type == none for signature in value.nopython_signatures
+                # What is compiled with its caller has no types of its own, so more may be added.
+                if (
+                    isinstance(value, Dispatcher)
+                    and not value._can_compile
+                    and any(kind.return_type == none for kind in value.nopython_signatures)
                 ):
                     found[id(value)] = (f"{value.py_func.__module__}.{name}", value)
     return found

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar, Literal, TypeAlias
+from functools import cached_property
+from typing import Annotated, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -31,6 +32,13 @@ class Part(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
+    def __copy__(self) -> Self:
+        """What was worked out from the fields stays behind: ``model_copy`` may change them."""
+        copied = super().__copy__()
+        for name in copied.__dict__.keys() - type(self).model_fields.keys():
+            del copied.__dict__[name]
+        return copied
+
 
 class BaseStep(Part):
     """One step; ``op`` names it in the encoding."""
@@ -55,7 +63,7 @@ class BaseStep(Part):
         """Shape of one sample of the result."""
         raise NotImplementedError
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Values per sample of the result."""
         return math.prod(self.output_shape)

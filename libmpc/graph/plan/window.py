@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -22,7 +23,7 @@ class Window(Part):
         tuple[int, int, int, int], Field(description="zeros at top, bottom, left, right")
     ] = (0, 0, 0, 0)
 
-    @property
+    @cached_property
     def output_size(self) -> tuple[int, int]:
         """Output height and width."""
         top, bottom, left, right = self.padding
@@ -32,6 +33,17 @@ class Window(Part):
             (self.height + top + bottom - span_h) // self.strides[0] + 1,
             (self.width + left + right - span_w) // self.strides[1] + 1,
         )
+
+    @cached_property
+    def geometry(self) -> tuple[int, int, int, int, int, int, int, int]:
+        """Kernel, strides, dilation; zeros at top and left: as kernels take them."""
+        top, _, left, _ = self.padding
+        return (*self.kernel, *self.strides, *self.dilation, top, left)
+
+    @cached_property
+    def is_pixel(self) -> bool:
+        """Whether every window is one pixel, each pixel once."""
+        return (*self.kernel, *self.strides) == (1, 1, 1, 1) and not any(self.padding)
 
     @property
     def input_size(self) -> int:
