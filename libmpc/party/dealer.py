@@ -31,7 +31,7 @@ StreamsFor = Callable[[str, int], tuple[Stream, Stream]]
 SendHeader = Callable[[BundleHeader], Awaitable[None]]
 SendCorrection = Callable[[int, int, bytes | bytearray | memoryview], Awaitable[None]]
 Tell = Callable[[int], Awaitable[None]]
-Parts = Iterator[tuple[int, bytearray]]
+Parts = Iterator[tuple[int, memoryview]]
 
 
 @dataclass(eq=False)
@@ -192,7 +192,7 @@ class Dealer:
         streams = self._streams_for(job.model, job.bundle)
         return header, deal(entry.plan, entry.weights, job.rung, *streams)
 
-    def _next(self, parts: Parts) -> asyncio.Future[tuple[int, bytearray] | None]:
+    def _next(self, parts: Parts) -> asyncio.Future[tuple[int, memoryview] | None]:
         loop = asyncio.get_running_loop()
         # StopIteration cannot pass through a future.
         return loop.run_in_executor(self._executor, next, parts, None)

@@ -4,7 +4,7 @@ A bit b was opened as b̂ = b ⊕ r, eight values a byte; the dealer has shared 
 ring, so that b = b̂ + (1 − 2b̂)·r is linear in the shares. x·(1 − 2b̂) is computed as
 (x ^ −b̂) + b̂. ``one`` is 1 at party 0, which adds public constants, and 0 at party 1. ``ours`` and
 ``theirs`` are the two messages; their XOR is open. A word of Λ has a share of Λ's 48 bits, and in
-its upper 16 bits a share of λ_47.
+its upper 16 bits a share of λ_47. Arithmetic shares are packed (``ring.transfer``).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from libmpc.ring.jit import IN8, IN64, IN64_2D, OUT64, U64, inline, kernel
+from libmpc.ring.jit import IN8, IN16, IN64, IN64_2D, OUT64, U64, inline, kernel
 
 ZERO = np.uint64(0)
 ONE = np.uint64(1)
@@ -29,13 +29,20 @@ def open_bit(ours: Any, theirs: Any, i: Any) -> Any:
 
 
 @inline
+def six(packed: Any, at: Any) -> Any:
+    """The packed ring element number ``at``."""
+    low = np.uint64(packed[3 * at]) | (np.uint64(packed[3 * at + 1]) << np.uint64(16))
+    return low | (np.uint64(packed[3 * at + 2]) << np.uint64(32))
+
+
+@inline
 def unwrapped(word: Any, opened: Any) -> Any:
     """The share of Λ: λ_47·2^32 is subtracted where the opened value's own top bit is zero."""
     wrap = ((opened >> np.uint64(47)) & ONE) - ONE
     return word - (((word >> np.uint64(48)) << np.uint64(32)) & wrap)
 
 
-@kernel(IN64, IN8, IN8, IN8, IN8, IN64_2D, IN64_2D, IN64, U64, OUT64)
+@kernel(IN64, IN8, IN8, IN8, IN8, IN64_2D, IN16, IN64, U64, OUT64)
 def choose_relu(
     opened: Any,
     ours_g: Any,
@@ -49,7 +56,8 @@ def choose_relu(
     out: Any,
 ) -> None:
     """[g·(zt − c)]_j + λ_yj; ``words`` are Λ and r_g·Λ, ``arithmetic`` r_g, r_c and r_g·r_c."""
-    for i in range(opened.size):
+    n = opened.size
+    for i in range(n):
         g = open_bit(ours_g, theirs_g, i)
         c = open_bit(ours_c, theirs_c, i)
         if_g = ZERO - g
@@ -57,9 +65,9 @@ def choose_relu(
         m = opened[i] & LOW48
         lam = unwrapped(words[0, i], m)
         r_lam = unwrapped(words[1, i], m)
-        r_g = arithmetic[0, i]
-        r_c = arithmetic[1, i]
-        r_gc = arithmetic[2, i]
+        r_g = six(arithmetic, i)
+        r_c = six(arithmetic, n + i)
+        r_gc = six(arithmetic, 2 * n + i)
         g_share = (one & g) + ((r_g ^ if_g) + g)
         g_lam = (lam & if_g) + ((r_lam ^ if_g) + g)
         c_share = (one & c) + ((r_c ^ if_c) + c)
@@ -89,7 +97,7 @@ def choose_truncate(
         out[i] = share + mask[i]
 
 
-@kernel(IN64, IN64, IN8, IN8, IN64_2D, IN64, U64, OUT64)
+@kernel(IN64, IN64, IN8, IN8, IN16, IN64, U64, OUT64)
 def choose_rectify(
     m: Any,
     lam: Any,
@@ -101,18 +109,19 @@ def choose_rectify(
     out: Any,
 ) -> None:
     """[g·(m − λ)]_j + λ_yj; ``lam`` is the own λ_j of m, ``arithmetic`` r_g and r_g·λ."""
-    for i in range(m.size):
+    n = m.size
+    for i in range(n):
         g = open_bit(ours, theirs, i)
         if_g = ZERO - g
-        g_share = (one & g) + ((arithmetic[0, i] ^ if_g) + g)
-        g_lam = (lam[i] & if_g) + ((arithmetic[1, i] ^ if_g) + g)
+        g_share = (one & g) + ((six(arithmetic, i) ^ if_g) + g)
+        g_lam = (lam[i] & if_g) + ((six(arithmetic, n + i) ^ if_g) + g)
         out[i] = g_share * m[i] - g_lam + mask[i]
 
 
-@kernel(IN8, IN8, IN64, IN64, U64, OUT64)
+@kernel(IN8, IN8, IN16, IN64, U64, OUT64)
 def choose_positive(ours: Any, theirs: Any, r_g: Any, mask: Any, one: Any, out: Any) -> None:
     """[g·2^16]_j + λ_yj."""
-    for i in range(r_g.size):
+    for i in range(mask.size):
         g = open_bit(ours, theirs, i)
-        share = (one & g) + ((r_g[i] ^ (ZERO - g)) + g)
+        share = (one & g) + ((six(r_g, i) ^ (ZERO - g)) + g)
         out[i] = (share << np.uint64(16)) + mask[i]
