@@ -71,8 +71,11 @@ class Leader(Evaluator):
             request=request,
             served=lambda: [model for model in self.served if model not in self._missing],
             targets=settings.pool,
+            dropped=lambda number: self.spawn(self._send(Kind.DROPPED, number, 0, b"")),
             bundle_bytes=self._bundle_bytes,
+            group=self._group,
             streamed=self._is_streamed,
+            busy=lambda: bool(self._runs),
             max_bytes=settings.max_pool_bytes,
         )
 
@@ -108,6 +111,10 @@ class Leader(Evaluator):
         entry = self._catalog.entries.get(key[0])
         return self.sizes.bundle_bytes(entry, key[1]) if entry is not None else 0
 
+    def _group(self, key: PoolKey) -> int:
+        entry = self._catalog.entries.get(key[0])
+        return self.sizes.group(entry, key[1]) if entry is not None else 1
+
     def _is_streamed(self, key: PoolKey) -> bool:
         entry = self._catalog.entries.get(key[0])
         return entry is not None and self.sizes.streamed(entry, key[1])
@@ -122,7 +129,7 @@ class Leader(Evaluator):
         self.supply.top_up()
 
     def _on_dealt(self, header: BundleHeader) -> None:
-        """The dealer has finished a bundle: prepare our half. A streamed one begins."""
+        """The dealer has finished bundles: prepare our halves. A streamed one begins."""
         if header.streamed:
             begun = self._begun.pop(header.bundle, None)
             if begun is not None and not begun.done():  # else its run has ended meanwhile
@@ -131,13 +138,13 @@ class Leader(Evaluator):
         asked = self.pool.expected(header.bundle)
         if asked is None:
             return  # deleted meanwhile
-        if asked != (header.model, header.rung):
+        if (*asked.key, len(asked.numbers)) != (header.model, header.rung, header.count):
             raise WireError("a bundle for something else than was asked for")
         if header.model not in self._catalog.entries:
-            self.pool.drop(header.bundle)
+            for number in asked.numbers:
+                self.pool.drop(number)
             return
-        entry = self._expect(header)
-        self._prepare(header, entry)
+        self._prepare(header, self._expect(header), [None] * header.count)
 
     def _on_declined(self, bundle: int) -> None:
         """Another party does not hold the bundle's model; ask again when that may have changed."""
@@ -266,6 +273,7 @@ class Leader(Evaluator):
             raise
         finally:
             del self._runs[number]
+            self.supply.top_up()  # in the gap between runs
 
 
 def _end_unless_wanted(run: Run, parts: Sequence[Part]) -> None:
