@@ -212,7 +212,11 @@ class Leader(Evaluator):
     async def _pool_bundle(
         self, key: PoolKey, parts: Sequence[Part]
     ) -> AsyncIterator[tuple[int, Bundle]]:
-        yield await self.supply.take(key, self._settings.take_timeout)
+        taken = await self.supply.take(key, self._settings.take_timeout)
+        try:
+            yield taken
+        finally:
+            self.supply.spent(key)
 
     @contextlib.asynccontextmanager
     async def _stream_bundle(
@@ -273,7 +277,6 @@ class Leader(Evaluator):
             raise
         finally:
             del self._runs[number]
-            self.supply.top_up()  # in the gap between runs
 
 
 def _end_unless_wanted(run: Run, parts: Sequence[Part]) -> None:

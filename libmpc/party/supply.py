@@ -38,7 +38,8 @@ class Supply:
         group: how many bundles of (model, rung) are dealt together at most.
         streamed: whether it is too large to be kept ready.
         busy: whether a run is under way.
-        max_bytes: memory for all; a query that waits gets at least one bundle at a time.
+        max_bytes: memory for all, those that are being spent included; a query that waits gets at
+            least one bundle at a time.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Supply:
         self._busy = busy
         self._max_bytes = max_bytes
         self._waiting: Counter[PoolKey] = Counter()
+        self._spending: Counter[PoolKey] = Counter()
         self._last_take: dict[PoolKey, int] = {}
         self._takes = 0
         self._number = 1
@@ -78,7 +80,7 @@ class Supply:
         return numbers[0]
 
     async def take(self, key: PoolKey, timeout: float) -> tuple[int, Bundle]:
-        """A bundle for (model, rung): from the pool, or dealt now.
+        """A bundle for (model, rung): from the pool, or dealt now. It counts until ``spent``.
 
         Raises:
             UnavailableError: none came within ``timeout`` seconds.
@@ -88,17 +90,27 @@ class Supply:
         self._waiting[key] += 1
         self.top_up()
         try:
-            return await self._pool.take(key, timeout)
+            taken = await self._pool.take(key, timeout)
+            self._spending[key] += 1
+            return taken
         finally:
             self._waiting[key] -= 1
             if not self._waiting[key]:
                 del self._waiting[key]
             self.top_up()
 
+    def spent(self, key: PoolKey) -> None:
+        """The run has ended that took a bundle."""
+        self._spending[key] -= 1
+        if not self._spending[key]:
+            del self._spending[key]
+        self.top_up()
+
     def top_up(self) -> None:
         """Ask for what is missing; call whenever something has changed."""
         held = self._pool.held
-        room = self._max_bytes - sum(self._bundle_bytes(key) * n for key, n in held.items())
+        in_memory = Counter(held) + self._spending
+        room = self._max_bytes - sum(self._bundle_bytes(key) * n for key, n in in_memory.items())
         for key, waiting in self._waiting.items():
             room -= self._ask(key, waiting - held.get(key, 0), room, urgent=True)
         for key in self._keys():
@@ -134,7 +146,7 @@ class Supply:
         asked = 0
         while missing > asked and (urgent or self._pool.groups < MAX_BACKGROUND):
             fitting = max(0, room - asked * size) // max(1, size)
-            if not fitting and urgent and not self._pool.coming(key):
+            if not (fitting or self._spending[key] or self._pool.coming(key)) and urgent:
                 fitting = 1  # who waits gets one, whatever else is held
             count = min(missing - asked, self._group(key), fitting)
             if count < 1:
