@@ -58,6 +58,7 @@ class Rig:
             if not taking.done():
                 await self.arrive()
             await taking
+            self.supply.spent(key)
 
 
 def with_rig(check: Callable[[Rig], Awaitable[None]], **changes: Any) -> None:
@@ -151,6 +152,23 @@ def test_memory_is_bounded_and_who_waits_gets_one_all_the_same() -> None:
         assert held <= 900
 
     with_rig(check, max_bytes=900)
+
+
+def test_bundles_that_are_being_spent_take_memory_too() -> None:
+    async def check(rig: Rig) -> None:
+        first = asyncio.ensure_future(rig.supply.take((A, 8), 5))
+        await asyncio.sleep(0)
+        await rig.arrive()
+        await first
+        second = asyncio.ensure_future(rig.supply.take((A, 8), 5))
+        await asyncio.sleep(0)
+        assert rig.pool.coming((A, 8)) == 0  # two of 800 bytes are too many
+        rig.supply.spent((A, 8))
+        assert rig.pool.coming((A, 8)) == 1
+        await rig.arrive()
+        await second
+
+    with_rig(check, max_bytes=1500, targets={1: 1, 8: 1})
 
 
 def test_what_was_forgotten_makes_room() -> None:

@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numba
 import pytest
 import uvloop
 from fastapi import FastAPI
@@ -23,9 +24,10 @@ from pyreqwest.client import ClientBuilder
 
 from libmpc.errors import ConfigError
 from libmpc.link import ByteStream, Inbox, Link, LinkError, accept, connect
+from libmpc.runtime import warm_up
 from services.common.http2_client import connect_stream
 from services.common.http2_server import Http2Server, LinkEndpoint, mount
-from services.common.memory import keep_large_buffers
+from services.common.memory import forget_compiler, keep_large_buffers
 from services.common.tls import TlsFiles
 from tests.link.support import identity, known, remote
 from tests.services.certificates import make_certificates
@@ -385,3 +387,9 @@ def test_large_buffers_are_kept() -> None:
     assert keep_large_buffers() is (
         sys.platform == "linux" and bool(os.confstr("CS_GNU_LIBC_VERSION"))
     )
+
+
+def test_the_compiler_comes_back_when_it_is_called() -> None:
+    warm_up()
+    assert (forget_compiler() > 1 << 20) is (sys.platform == "linux")
+    assert numba.njit([(numba.uint64,)])(lambda x: x * x)(3) == 9
