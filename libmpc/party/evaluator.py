@@ -178,12 +178,10 @@ class Evaluator:
             stream = self._stream(secret, CORRELATED, header.model, number)
             return prepare(entry.plan, weights, header.rung, stream, part)
 
-        def compute() -> list[PreparedBundle]:
-            return [one(number, part) for number, part in enumerate(given, header.bundle)]
-
         async def work() -> None:
+            numbered = list(enumerate(given, header.bundle))
             try:
-                await self.pool.prepare(header.bundle, compute)
+                await self.pool.prepare(header.bundle, lambda: [one(*item) for item in numbered])
             finally:
                 self.bundle_ready()
 
