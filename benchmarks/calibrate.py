@@ -121,8 +121,7 @@ def overheads(machine: Machine) -> Machine:
                     fill = subject.deployment.fill
                     batch = subject.ask(BATCH, queries=5, warm_up=2, before=fill).median
             plan = network.model.plan
-            zeros = dict.fromkeys(("round", "round_cpu", "query", "image", "query_cpu"), 0.0)
-            bare = replace(machine, **zeros)
+            bare = replace(machine, round=0.0, round_cpu=0.0, query=0.0, image=0.0, query_cpu=0.0)
             known = Forecast(plan, bare).latency(1, here).total
             computed = Forecast(plan, bare).evaluator_seconds(1)
             rows.append((plan_cost(plan, 1).rounds, latency - known, used - computed))

@@ -26,7 +26,8 @@ from libmpc.errors import LibmpcError
 KEY_BYTES = 16
 SEED_BYTES = 32
 BLOCK_BYTES = 16
-_ZEROS = bytes(1 << 18)
+_ZEROS = memoryview(bytes(1 << 18))
+_COUNTER = struct.Struct(">IHHQ")
 
 if sys.byteorder != "little":  # words are written over arrays in place
     raise ImportError("libmpc needs a little-endian machine")
@@ -73,13 +74,18 @@ class Stream:
         if (layer, purpose) in self._drawn:
             raise MaskReuseError("a stream's layer and purpose were drawn twice")
         self._drawn.add((layer, purpose))
-        self._cipher.reset_nonce(struct.pack(">IHHQ", layer, purpose, 0, 0))
-        target = out.data.cast("B") if out.size else memoryview(b"")
-        for start in range(0, len(target), len(_ZEROS)):
-            part = target[start : start + len(_ZEROS)]
-            self._cipher.update_into(memoryview(_ZEROS)[: len(part)], part)
+        cipher, size = self._cipher, out.nbytes
+        cipher.reset_nonce(_COUNTER.pack(layer, purpose, 0, 0))
+        if size:
+            target = out.data.cast("B")
+            if size <= len(_ZEROS):
+                cipher.update_into(_ZEROS[:size], target)
+            else:
+                for start in range(0, size, len(_ZEROS)):
+                    part = target[start : start + len(_ZEROS)]
+                    cipher.update_into(_ZEROS[: len(part)], part)
         if self._observer is not None:
-            blocks = -(-len(target) // BLOCK_BYTES)
+            blocks = -(-size // BLOCK_BYTES)
             self._observer(self._key_id, layer, purpose, 0, blocks)
 
     def words(self, layer: int, purpose: int, count: int) -> NDArray[np.uint64]:

@@ -1,8 +1,8 @@
 """Party 2's work: deal the bundles that party 0 asks for.
 
-Bundles are announced in order, and those for the pool are dealt one after the other. A streamed
-bundle, once announced, has a task of its own, since it lasts as long as its run; both take turns
-at the processor step by step.
+Bundles are announced in order, and those for the pool are dealt one group after the other, the next
+one while the last one is sent. A streamed bundle, once announced, has a task of its own, since it
+lasts as long as its run; both take turns at the processor.
 """
 
 from __future__ import annotations
@@ -14,26 +14,33 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from time import perf_counter
 
+import numpy as np
+
 from libmpc.errors import LibmpcError
 from libmpc.failure import describe
 from libmpc.party.catalog import Catalog
+from libmpc.party.entry import Entry
+from libmpc.party.groups import largest_group, pieces
 from libmpc.party.messages import BundleHeader, Deal
 from libmpc.party.meters import Meters
 from libmpc.party.streams import Window
 from libmpc.prg import Stream
-from libmpc.protocol import DealerWeights
-from libmpc.runtime import deal
+from libmpc.protocol import DealerWeights, Payload
+from libmpc.runtime import correction_sizes, deal
 from libmpc.wire.errors import WireError
 
 log = logging.getLogger(__name__)
 
 MAX_WAITING = 4096
+#: one group is dealt while another is sent
+BUFFERS = 2
 
 StreamsFor = Callable[[str, int], tuple[Stream, Stream]]
 SendHeader = Callable[[BundleHeader], Awaitable[None]]
-SendCorrection = Callable[[int, int, bytes | bytearray | memoryview], Awaitable[None]]
+SendFirst = Callable[[BundleHeader, Payload], Awaitable[None]]
+SendCorrection = Callable[[int, int, Payload], Awaitable[None]]
 Tell = Callable[[int], Awaitable[None]]
-Parts = Iterator[tuple[int, bytearray]]
+Parts = Iterator[tuple[int, memoryview]]
 
 
 @dataclass(eq=False)
@@ -45,15 +52,25 @@ class _Flow:
     ended: bool = False
 
 
+@dataclass(eq=False)
+class _Dealt:
+    """A group's corrections, joined, in the first bytes of a buffer."""
+
+    header: BundleHeader
+    buffer: np.ndarray[tuple[int], np.dtype[np.uint8]]
+    size: int
+
+
 class Dealer:
     """Deals within one epoch; made anew, with new streams, for the next.
 
     Args:
         catalog: the stored models.
         streams: the streams of party 0 and party 1 for (model, bundle number).
-        announce: tells party 1 that corrections follow.
-        correct: sends party 1 one step's corrections.
-        dealt: tells party 0 that a bundle is complete, or a streamed one begins.
+        announce: tells party 1 of bundles, with the first piece of their corrections.
+        correct: sends party 1 one step's corrections, or another piece of a group's; these are of
+            no use any more when it returns.
+        dealt: tells party 0 that bundles are complete, or a streamed one begins.
         decline: tells party 0 that a bundle will not come.
         ended: tells party 1 that nothing more of a streamed bundle will come.
         executor: where the dealing is computed.
@@ -67,7 +84,7 @@ class Dealer:
         *,
         catalog: Catalog,
         streams: StreamsFor,
-        announce: SendHeader,
+        announce: SendFirst,
         correct: SendCorrection,
         dealt: SendHeader,
         decline: Tell,
@@ -90,6 +107,10 @@ class Dealer:
         self._slots = asyncio.Semaphore(at_once)
         self._high_water = 0
         self._jobs: asyncio.Queue[Deal] = asyncio.Queue(MAX_WAITING)
+        self._outgoing: asyncio.Queue[Deal | _Dealt] = asyncio.Queue(1)
+        self._buffers: asyncio.Queue[np.ndarray[tuple[int], np.dtype[np.uint8]]] = asyncio.Queue()
+        for _ in range(BUFFERS):
+            self._buffers.put_nowait(np.empty(0, np.uint8))
         self._flows: dict[int, _Flow] = {}
         self._telling: set[asyncio.Task[None]] = set()
 
@@ -99,15 +120,15 @@ class Dealer:
         return len(self._flows)
 
     def request(self, job: Deal) -> None:
-        """Queue a bundle.
+        """Queue bundles.
 
         Raises:
-            WireError: its number does not rise, or too many wait already.
+            WireError: their numbers do not rise, or too many wait already.
         """
         # SECURITY: dealing one number twice would use its streams twice.
         if job.bundle <= self._high_water:
             raise WireError("bundle numbers must rise")
-        self._high_water = job.bundle
+        self._high_water = job.bundle + job.count - 1
         if self._jobs.full() or len(self._flows) >= MAX_WAITING:
             raise WireError("too many bundles asked for")
         if job.streamed:
@@ -138,38 +159,88 @@ class Dealer:
     async def run(self) -> None:
         """Deal until cancelled."""
         try:
-            while True:
-                await self._deal(await self._jobs.get())
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._deal_all())
+                both.create_task(self._send_all())
         finally:
             for task in (*(flow.task for flow in self._flows.values()), *self._telling):
                 if task is not None:
                     task.cancel()
 
-    async def _deal(self, job: Deal) -> None:
-        flow = self._flows.get(job.bundle)
-        if flow is not None and flow.ended:
-            del self._flows[job.bundle]
-            return
-        begun = self._begin(job)
-        if begun is None:
-            self._flows.pop(job.bundle, None)
-            await self._decline(job.bundle)  # deleted since it was asked for
-            return
-        header, parts = begun
-        # Party 1 refuses numbers that do not rise, so here is one place only where they go out.
-        await self._announce(header)
-        if flow is not None:
-            self._start(flow, header, parts)
-            return
-        began = perf_counter()
-        while (part := await self._next(parts)) is not None:
-            await self._correct(job.bundle, *part)
-        self._meters.dealt((job.model, job.rung), began)
+    async def _deal_all(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            job = await self._jobs.get()
+            entry = self._entry(job)
+            if job.streamed or entry is None:
+                await self._outgoing.put(job)
+                continue
+            buffer, began = await self._buffers.get(), perf_counter()
+            dealt = await loop.run_in_executor(self._executor, self._deal_group, job, entry, buffer)
+            self._meters.dealt((job.model, job.rung), began, job.count)
+            await self._outgoing.put(dealt)
+
+    async def _send_all(self) -> None:
+        """Everything that goes out in the order of the numbers.
+
+        Party 1 refuses numbers that do not rise, so here is one place only where they go out.
+        """
+        while True:
+            item = await self._outgoing.get()
+            if isinstance(item, _Dealt):
+                await self._send_group(item)
+                self._buffers.put_nowait(item.buffer)
+            elif item.streamed:
+                await self._begin_flow(item)
+            else:
+                await self._decline_all(item)
+
+    def _deal_group(
+        self, job: Deal, entry: Entry, buffer: np.ndarray[tuple[int], np.dtype[np.uint8]]
+    ) -> _Dealt:
+        """In a thread."""
+        assert isinstance(entry.weights, DealerWeights)
+        size = sum(correction_sizes(entry.plan, job.rung).values())
+        total = job.count * size
+        if buffer.size < total:
+            buffer = np.empty(total, np.uint8)
+        for i in range(job.count):
+            # SECURITY: every byte of a buffer that is sent is overwritten, see ``runtime.deal``.
+            out = buffer[i * size : (i + 1) * size].data
+            streams = self._streams_for(job.model, job.bundle + i)
+            for _ in deal(entry.plan, entry.weights, job.rung, *streams, out):
+                pass
+        return _Dealt(_header(job, entry), buffer, total)
+
+    async def _send_group(self, dealt: _Dealt) -> None:
+        header = dealt.header
+        for number, piece in enumerate(pieces(dealt.buffer[: dealt.size].data)):
+            if number:
+                await self._correct(header.bundle, number, piece)
+            else:
+                await self._announce(header, piece)
         await self._dealt(header)
 
-    def _start(self, flow: _Flow, header: BundleHeader, parts: Parts) -> None:
-        loop = asyncio.get_running_loop()
-        flow.task = loop.create_task(self._stream(header, parts, flow.window))
+    async def _decline_all(self, job: Deal) -> None:
+        for number in range(job.bundle, job.bundle + job.count):
+            await self._decline(number)  # deleted since it was asked for
+
+    async def _begin_flow(self, job: Deal) -> None:
+        flow = self._flows[job.bundle]
+        if flow.ended:
+            del self._flows[job.bundle]
+            return
+        entry = self._entry(job)
+        if entry is None:
+            del self._flows[job.bundle]
+            await self._decline_all(job)
+            return
+        assert isinstance(entry.weights, DealerWeights)
+        header = _header(job, entry)
+        streams = self._streams_for(job.model, job.bundle)
+        parts = deal(entry.plan, entry.weights, job.rung, *streams)
+        await self._announce(header, b"")
+        flow.task = asyncio.get_running_loop().create_task(self._stream(header, parts, flow.window))
         flow.task.add_done_callback(lambda task: self._finished(header.bundle, task))
         if flow.ended:
             self.end(header.bundle)
@@ -186,22 +257,15 @@ class Dealer:
                 await self._correct(header.bundle, *part)
             self._meters.dealt((header.model, header.rung), began)
 
-    def _begin(self, job: Deal) -> tuple[BundleHeader, Parts] | None:
+    def _entry(self, job: Deal) -> Entry | None:
+        """The model, if it is stored here and not more is asked for than may be at once."""
         entry = self._catalog.entries.get(job.model)
         if entry is None or not isinstance(entry.weights, DealerWeights):
             return None
-        header = BundleHeader(
-            bundle=job.bundle,
-            model=job.model,
-            plan=entry.plan.digest.hex(),
-            sharing=entry.sharing.hex(),
-            rung=job.rung,
-            streamed=job.streamed,
-        )
-        streams = self._streams_for(job.model, job.bundle)
-        return header, deal(entry.plan, entry.weights, job.rung, *streams)
+        size = sum(correction_sizes(entry.plan, job.rung).values())
+        return entry if job.count <= largest_group(size) else None
 
-    def _next(self, parts: Parts) -> asyncio.Future[tuple[int, bytearray] | None]:
+    def _next(self, parts: Parts) -> asyncio.Future[tuple[int, memoryview] | None]:
         loop = asyncio.get_running_loop()
         # StopIteration cannot pass through a future.
         return loop.run_in_executor(self._executor, next, parts, None)
@@ -217,3 +281,15 @@ class Dealer:
             return
         if not isinstance(error, LibmpcError):
             log.error("a streamed bundle failed: %s", describe(error))
+
+
+def _header(job: Deal, entry: Entry) -> BundleHeader:
+    return BundleHeader(
+        bundle=job.bundle,
+        count=job.count,
+        model=job.model,
+        plan=entry.plan.digest.hex(),
+        sharing=entry.sharing.hex(),
+        rung=job.rung,
+        streamed=job.streamed,
+    )

@@ -47,7 +47,7 @@ class RoleSettings:
     Attributes:
         round_timeout: seconds to wait for one message of the other evaluator.
         take_timeout: seconds that a run waits for correlated randomness.
-        pool: how many bundles to keep ready for each served model, by batch size.
+        pool: how many bundles to keep ready for a model that is in use, by batch size.
         max_pool_bytes: memory for all bundles together.
         stream_bytes: a bundle that takes more memory is streamed: dealt and spent step by step.
         stream_window: bytes of a streamed bundle that may wait at a party.
@@ -56,8 +56,8 @@ class RoleSettings:
 
     round_timeout: float = 5.0
     take_timeout: float = 20.0
-    pool: Mapping[int, int] = field(default_factory=lambda: {1: 8, 8: 2, 32: 1, 128: 1})
-    max_pool_bytes: int = 256 << 20
+    pool: Mapping[int, int] = field(default_factory=lambda: {1: 32, 8: 8, 32: 3, 128: 2})
+    max_pool_bytes: int = 96 << 20
     stream_bytes: int = 64 << 20
     stream_window: int = 64 << 20
     streams: int = 2
@@ -174,18 +174,23 @@ class Evaluator:
             raise WireError("a bundle for another plan or sharing")
         return entry
 
-    def _prepare(self, header: BundleHeader, entry: Entry) -> None:
-        weights, plan, rung = entry.weights, entry.plan, header.rung
+    def _prepare(
+        self, header: BundleHeader, entry: Entry, given: Sequence[Mapping[int, Payload] | None]
+    ) -> None:
+        """Prepare a group in a thread; given are each bundle's corrections, none at party 0."""
+        weights, secret = entry.weights, self._secrets.correlated
         assert isinstance(weights, EvaluatorWeights)
-        stream = self._stream(self._secrets.correlated, CORRELATED, header.model, header.bundle)
 
-        def compute(corrections: Mapping[int, bytes]) -> PreparedBundle:
-            given = corrections if self.index == 1 else None
-            return prepare(plan, weights, rung, stream, given)
+        def one(number: int, part: Mapping[int, Payload] | None) -> PreparedBundle:
+            stream = self._stream(secret, CORRELATED, header.model, number)
+            return prepare(entry.plan, weights, header.rung, stream, part)
 
         async def work() -> None:
-            await self.pool.prepare(header.bundle, compute)
-            self.bundle_ready()
+            numbered = list(enumerate(given, header.bundle))
+            try:
+                await self.pool.prepare(header.bundle, lambda: [one(*item) for item in numbered])
+            finally:
+                self.bundle_ready()
 
         self.spawn(work())
 

@@ -12,6 +12,8 @@ from libmpc.party.catalog import Catalog
 from libmpc.party.desk import QueryDesk
 from libmpc.party.entry import Entry
 from libmpc.party.evaluator import EpochSecrets, Evaluator, Post, RoleSettings
+from libmpc.party.framing import split
+from libmpc.party.groups import Arrival
 from libmpc.party.messages import BundleHeader, Kind, RunAgreement, RunHeader, Slice
 from libmpc.party.meters import Meters
 from libmpc.party.queries import Query
@@ -48,8 +50,8 @@ class Follower(Evaluator):
             settings=settings,
             meters=meters,
         )
-        self._coming: dict[int, BundleHeader] = {}
-        self._declined: set[int] = set()
+        self._arrival: Arrival | None = None  # of the group that is on its way
+        self._declined: set[int] = set()  # first numbers of what still comes and is ignored
         self._streams: dict[int, tuple[Corrections, StreamedBundle]] = {}
         self._ended: set[int] = set()  # streams of which more may still come
         self._dropping: set[asyncio.Task[None]] = set()
@@ -75,7 +77,8 @@ class Follower(Evaluator):
         """
         match peer, message.kind:
             case 2, Kind.BUNDLE:
-                self._on_bundle(BundleHeader.parse(message.payload))
+                head, first = split(message.payload)
+                self._on_bundle(BundleHeader.parse(head), first)
             case 2, Kind.CORRECTION:
                 self._on_correction(message.bundle, message.step, message.payload)
             case 2, Kind.ENDED:
@@ -84,6 +87,8 @@ class Follower(Evaluator):
                 self._declined.discard(message.bundle)
             case 0, Kind.RUN:
                 self._on_run(RunHeader.parse(message.payload))
+            case 0, Kind.DROPPED:
+                self.pool.drop(message.bundle)
             case 0, _:
                 self._receive_of_run(message)
             case _:
@@ -91,43 +96,56 @@ class Follower(Evaluator):
 
     # ---- bundles
 
-    def _on_bundle(self, header: BundleHeader) -> None:
-        """The dealer begins a bundle."""
+    def _on_bundle(self, header: BundleHeader, first: Buffer) -> None:
+        """The dealer begins a bundle, or a group of them with the first piece."""
+        numbers = range(header.bundle, header.bundle + header.count)
         if header.rung not in LADDER:
             raise WireError("a bundle for an unknown batch size")
+        if not header.streamed and self._arrival is not None:
+            raise WireError("a bundle before the last one is complete")
         if header.model not in self._catalog.entries:
             # A push that is in force at the others already, or a delete that is not yet.
-            self.pool.reserve(header.bundle)
+            self.pool.reserve(numbers)
             self._declined.add(header.bundle)
-            self._tell(Kind.DECLINED, header.bundle)
+            self._decline(numbers)
             return
         entry = self._expect(header)
         expected = correction_sizes(entry.plan, header.rung)
         if header.streamed:
             self._begin_stream(header, entry, expected)
             return
-        self.pool.announce(header.bundle, (header.model, header.rung), expected)
-        self._coming[header.bundle] = header
-        if not expected:
-            self._complete(header.bundle)
+        self._arrival = Arrival(header, expected)
+        self.pool.announce(numbers, (header.model, header.rung))
+        self._on_piece(0, first)
 
     def _on_correction(self, bundle: int, step: int, payload: Buffer) -> None:
         if bundle in self._declined or bundle in self._ended:
             return
         if bundle in self._streams:
             self._streams[bundle][0].receive(step, payload)
-        elif self.pool.correct(bundle, step, payload):
-            self._complete(bundle)
+        elif self._arrival is not None and self._arrival.header.bundle == bundle:
+            self._on_piece(step, payload)
+        else:
+            raise WireError("an unexpected correction")
 
-    def _complete(self, bundle: int) -> None:
-        header = self._coming.pop(bundle)
+    def _on_piece(self, number: int, piece: Buffer) -> None:
+        arrival = self._arrival
+        assert arrival is not None
+        if not arrival.take(number, piece):
+            return
+        self._arrival = None
+        header = arrival.header
         try:
             entry = self._expect(header)
-        except WireError:
-            self.pool.drop(bundle)  # deleted while it was on its way
-            self._tell(Kind.DECLINED, bundle)
+        except WireError:  # deleted while they were on their way
+            self._decline(range(header.bundle, header.bundle + header.count))
             return
-        self._prepare(header, entry)
+        self._prepare(header, entry, arrival.corrections())
+
+    def _decline(self, numbers: range) -> None:
+        for number in numbers:
+            self.pool.drop(number)
+            self._tell(Kind.DECLINED, number)
 
     def _begin_stream(
         self, header: BundleHeader, entry: Entry, expected: Mapping[int, int]

@@ -80,8 +80,11 @@ class Leader(Evaluator):
             request=request,
             served=lambda: [model for model in self.served if model not in self._missing],
             targets=settings.pool,
+            dropped=lambda number: self._tell(Kind.DROPPED, number),
             bundle_bytes=self._bundle_bytes,
+            group=self._group,
             streamed=self._is_streamed,
+            busy=lambda: bool(self._runs),
             max_bytes=settings.max_pool_bytes,
         )
 
@@ -117,6 +120,10 @@ class Leader(Evaluator):
         entry = self._catalog.entries.get(key[0])
         return self.sizes.bundle_bytes(entry, key[1]) if entry is not None else 0
 
+    def _group(self, key: PoolKey) -> int:
+        entry = self._catalog.entries.get(key[0])
+        return self.sizes.group(entry, key[1]) if entry is not None else 1
+
     def _is_streamed(self, key: PoolKey) -> bool:
         entry = self._catalog.entries.get(key[0])
         return entry is not None and self.sizes.streamed(entry, key[1])
@@ -131,7 +138,7 @@ class Leader(Evaluator):
         self.supply.top_up()
 
     def _on_dealt(self, header: BundleHeader) -> None:
-        """The dealer has finished a bundle: prepare our half. A streamed one begins."""
+        """The dealer has finished bundles: prepare our halves. A streamed one begins."""
         if header.streamed:
             begun = self._begun.pop(header.bundle, None)
             if begun is not None and not begun.done():  # else its run has ended meanwhile
@@ -140,13 +147,13 @@ class Leader(Evaluator):
         asked = self.pool.expected(header.bundle)
         if asked is None:
             return  # deleted meanwhile
-        if asked != (header.model, header.rung):
+        if (*asked.key, len(asked.numbers)) != (header.model, header.rung, header.count):
             raise WireError("a bundle for something else than was asked for")
         if header.model not in self._catalog.entries:
-            self.pool.drop(header.bundle)
+            for number in asked.numbers:
+                self.pool.drop(number)
             return
-        entry = self._expect(header)
-        self._prepare(header, entry)
+        self._prepare(header, self._expect(header), [None] * header.count)
 
     def _on_declined(self, bundle: int) -> None:
         """Another party does not hold the bundle's model; ask again when that may have changed."""
@@ -216,7 +223,11 @@ class Leader(Evaluator):
     async def _pool_bundle(
         self, key: PoolKey, parts: Sequence[Part]
     ) -> AsyncIterator[tuple[int, Bundle]]:
-        yield await self.supply.take(key, self._settings.take_timeout)
+        taken = await self.supply.take(key, self._settings.take_timeout)
+        try:
+            yield taken
+        finally:
+            self.supply.spent(key)
 
     @contextlib.asynccontextmanager
     async def _stream_bundle(

@@ -19,6 +19,8 @@ from libmpc.wire.signed import Signed
 
 MAX_CONTROL_BYTES = 4 << 20
 MAX_BATCH_QUERIES = 1024
+MAX_GROUP = 64
+"""Bundles that are dealt together."""
 
 
 class Kind(IntEnum):
@@ -27,9 +29,9 @@ class Kind(IntEnum):
     EPOCH = 1  # between parties: EpochReport
     CATALOG = 2  # between parties: CatalogReport
     DEAL = 3  # party 0 → 2: Deal
-    DEALT = 4  # party 2 → 0: BundleHeader; the bundle is dealt, or, streamed, begins
-    BUNDLE = 5  # party 2 → 1: BundleHeader, before its corrections
-    CORRECTION = 6  # party 2 → 1: ring values and bits of one step
+    DEALT = 4  # party 2 → 0: BundleHeader; the bundles are dealt, or, streamed, one begins
+    BUNDLE = 5  # party 2 → 1: BundleHeader and the first piece of the corrections
+    CORRECTION = 6  # party 2 → 1: another piece, or, streamed, ring values and bits of one step
     RUN = 7  # party 0 → 1: RunHeader; rides with the first round
     AGREE = 8  # party 1 → 0: RunAgreement; rides with the first round
     ROUND = 9  # between evaluators: one step's masked values
@@ -37,6 +39,7 @@ class Kind(IntEnum):
     DECLINED = 11  # party 1 or 2 → 0: this bundle will not be had
     CREDIT = 12  # party 1 → 2: a step's correction of a streamed bundle has been used
     ENDED = 13  # party 0 or 1 → 2, and back to 1: nothing more of a streamed bundle
+    DROPPED = 14  # party 0 → 1: this bundle has left the pool unused
 
     STATUS = 32
     KEYS = 33
@@ -49,7 +52,8 @@ class Kind(IntEnum):
     RESULT = 49
 
 
-Number = Annotated[int, Field(ge=1, le=(1 << 63) - 1)]
+Number = Annotated[int, Field(ge=1, le=(1 << 62))]
+Count = Annotated[int, Field(ge=1, le=MAX_GROUP)]
 Rung = Annotated[int, Field(ge=1, le=1024)]
 Rows = Annotated[int, Field(ge=0, le=1 << 20)]
 
@@ -80,22 +84,24 @@ class Control(BaseModel):
 
 
 class Deal(Control):
-    """Party 0 asks the dealer for one bundle. Numbers rise strictly within an epoch.
+    """Party 0 asks the dealer for bundles. Numbers rise strictly within an epoch.
 
-    A ``streamed`` bundle is for a run that begins now: its corrections go to party 1 step by step,
-    as it uses them.
+    ``bundle`` is the first of ``count`` numbers that follow each other. A ``streamed`` bundle is
+    for a run that begins now: its corrections go to party 1 step by step, as it uses them.
     """
 
     bundle: Number
+    count: Count
     model: Hex32
     rung: Rung
     streamed: bool
 
 
 class BundleHeader(Control):
-    """What the dealer says a bundle is for."""
+    """What the dealer says bundles are for; their numbers as in ``Deal``."""
 
     bundle: Number
+    count: Count
     model: Hex32
     plan: Hex32
     sharing: Hex32

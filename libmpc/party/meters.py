@@ -72,8 +72,8 @@ class Meters:
         taking: how long a run waits for its bundle.
         evaluating: one run, from its first message to its result.
         rounds: one round, from sending to having the other evaluator's message.
-        dealing: one bundle's corrections at the dealer.
-        preparing: one bundle at an evaluator.
+        dealing: the corrections of one group of bundles at the dealer.
+        preparing: one group of bundles at an evaluator.
         run_queries: queries of which a run computed rows.
         run_images: rows that were asked for in a run.
         failures: runs and bundles that came to nothing, by reason.
@@ -125,14 +125,14 @@ class Meters:
         self.run_queries.observe(len(parts))
         self.run_images.observe(images)
 
-    def dealt(self, key: Key, began: float) -> None:
-        """Count a bundle that the dealer has finished."""
-        self.of(key).dealt += 1
+    def dealt(self, key: Key, began: float, count: int = 1) -> None:
+        """Count a group of bundles that the dealer has finished."""
+        self.of(key).dealt += count
         self.dealing.since(began)
 
-    def prepared(self, key: Key, began: float) -> None:
-        """Count a bundle that an evaluator has made ready."""
-        self.of(key).prepared += 1
+    def prepared(self, key: Key, began: float, count: int = 1) -> None:
+        """Count a group of bundles that an evaluator has made ready."""
+        self.of(key).prepared += count
         self.preparing.since(began)
 
     def taken(self, key: Key, asked: float) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -42,6 +44,17 @@ from libmpc.wire.envelope import MAX_MESSAGE_BYTES
 log = logging.getLogger(__name__)
 
 TIDY_SECONDS = 20.0
+NICE = 10
+
+
+def give_way() -> None:
+    """Let whatever else wants the processor go before this thread.
+
+    The dealer serves no query: on a machine of its own it is as fast as ever, beside others it
+    uses what they leave, which is everything once they wait for it.
+    """
+    if sys.platform == "linux":  # elsewhere it would be the whole process
+        os.nice(NICE)
 
 
 @dataclass(frozen=True)
@@ -95,7 +108,10 @@ class PartyNode:
         self._lock = asyncio.Lock()
         self._local = LocalIdentity(index, identity.static, deployment.id)
         self._keys = HpkeKeys(identity.signing, deployment.id, index, clock)
-        self._executor: Executor = ThreadPoolExecutor(self.settings.workers, "libmpc-deal")
+        # Evaluators prepare at full priority: a thread that waits for the processor may hold the
+        # interpreter's lock, which the queries of the same process need.
+        first = give_way if index == 2 else None
+        self._executor: Executor = ThreadPoolExecutor(self.settings.workers, "libmpc-deal", first)
         self._tasks: set[asyncio.Task[None]] = set()
         self._ports: set[Link] = set()
         self._role: Role | None = None

@@ -13,6 +13,7 @@ Everything runs on the event loop's thread except ``prepare``, which is pure com
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -28,12 +29,18 @@ Bundle = PreparedBundle | StreamedBundle
 
 
 @dataclass
-class _Slot:
-    """A bundle on its way: numbered, but not ready yet."""
+class Group:
+    """Bundles on their way: numbered, but not ready yet. Those in ``dropped`` never will be."""
 
     key: PoolKey
-    expected: dict[int, int] = field(default_factory=dict)  # correction bytes by step
-    received: dict[int, bytes] = field(default_factory=dict, repr=False)
+    numbers: range
+    dropped: set[int] = field(default_factory=set)
+
+    def __len__(self) -> int:
+        return len(self.numbers) - len(self.dropped)
+
+    def __contains__(self, number: int) -> bool:
+        return number in self.numbers and number not in self.dropped
 
 
 class BundlePool:
@@ -47,49 +54,54 @@ class BundlePool:
 
     def _clear(self) -> None:
         self._high_water = 0
-        self._pending: dict[int, _Slot] = {}
+        self._pending: dict[int, Group] = {}  # by first number
         self._ready: dict[int, tuple[PoolKey, Bundle]] = {}
+        self._levels: Counter[PoolKey] = Counter()
 
     def reset(self) -> None:
         """Drop everything: the epoch has ended."""
-        self._count_dropped(list(self._ready.values()))
+        for key, level in self._levels.items():
+            self._meters.of(key).dropped += level
         # SECURITY: a bundle must not outlive its epoch; its keys are gone at the other parties.
         self._clear()
         self._notify()
 
     def drop(self, number: int) -> PoolKey | None:
-        """Forget a bundle that another party does not have; what it was for, if we had it."""
-        slot = self._pending.pop(number, None)
-        ready = self._ready.pop(number, None)
-        self._count_dropped([ready] if ready is not None else [])
-        if slot is not None:
-            return slot.key
-        return ready[0] if ready is not None else None
+        """Forget a bundle that will not be used; what it was for, if we had it."""
+        if number in self._ready:
+            return self._discard(number)
+        for first, group in self._pending.items():
+            if number in group:
+                group.dropped.add(number)
+                if not group:
+                    del self._pending[first]
+                return group.key
+        return None
 
     def drop_model(self, model: str) -> None:
         """Drop the ready bundles of a model that has been stopped, replaced or deleted."""
         for number in [n for n, (key, _) in self._ready.items() if key[0] == model]:
-            self._count_dropped([self._ready.pop(number)])
+            self._discard(number)
 
-    def announce(self, number: int, key: PoolKey, expected: Mapping[int, int]) -> None:
-        """Begin a bundle that needs the corrections ``expected`` (bytes by step), if any.
+    def announce(self, numbers: range, key: PoolKey) -> None:
+        """Begin bundles that will be prepared together.
 
         Raises:
-            WireError: the number does not rise.
+            WireError: the numbers do not rise.
         """
-        self.reserve(number)
-        self._pending[number] = _Slot(key, dict(expected))
+        self.reserve(numbers)
+        self._pending[numbers[0]] = Group(key, numbers)
 
-    def reserve(self, number: int) -> None:
-        """Use up a number, for a bundle that never comes here.
+    def reserve(self, numbers: range) -> None:
+        """Use up numbers, for bundles that never come here.
 
         Raises:
-            WireError: the number does not rise.
+            WireError: the numbers do not rise.
         """
         # SECURITY: a number that was seen before could make a used bundle come back.
-        if number <= self._high_water:
+        if numbers[0] <= self._high_water:
             raise WireError("bundle numbers must rise")
-        self._high_water = number
+        self._high_water = numbers[-1]
 
     def hold(self, number: int, key: PoolKey, bundle: StreamedBundle) -> None:
         """Party 1: keep a streamed bundle until the run takes it for which it was dealt.
@@ -97,70 +109,70 @@ class BundlePool:
         Raises:
             WireError: the number does not rise.
         """
-        self.reserve(number)
-        self._ready[number] = (key, bundle)
+        self.reserve(range(number, number + 1))
+        self._add(number, key, bundle)
         self._notify()
 
-    def expected(self, number: int) -> PoolKey | None:
-        """What an announced bundle is for, while it is not ready."""
-        slot = self._pending.get(number)
-        return slot.key if slot is not None else None
+    def expected(self, first: int) -> Group | None:
+        """The announced bundles from this number on, while they are not ready."""
+        return self._pending.get(first)
 
-    def correct(self, number: int, step: int, payload: bytes | bytearray | memoryview) -> bool:
-        """Take one step's corrections; true when the bundle has all of them.
+    async def prepare(self, first: int, compute: Callable[[], Sequence[PreparedBundle]]) -> None:
+        """Run ``compute`` in a thread and make the bundles of a group available.
 
         Raises:
-            WireError: not a correction that this bundle waits for.
+            Exception: what ``compute`` raises; the bundles will not be had.
         """
-        slot = self._pending.get(number)
-        if slot is None or step in slot.received or slot.expected.get(step) != len(payload):
-            raise WireError("an unexpected correction")
-        slot.received[step] = bytes(payload)
-        return len(slot.received) == len(slot.expected)
-
-    async def prepare(
-        self, number: int, compute: Callable[[Mapping[int, bytes]], PreparedBundle]
-    ) -> None:
-        """Run ``compute`` on the corrections in a thread and make the bundle available."""
-        slot = self._pending.get(number)
-        if slot is None:
+        group = self._pending.get(first)
+        if group is None:
             return
         loop, began = asyncio.get_running_loop(), perf_counter()
-        bundle = await loop.run_in_executor(self._executor, compute, slot.received)
-        # The epoch may have ended meanwhile; then this bundle is nobody's any more.
-        if self._pending.get(number) is slot:
-            del self._pending[number]
-            self._ready[number] = (slot.key, bundle)
-            self._meters.prepared(slot.key, began)
+        try:
+            bundles = await loop.run_in_executor(self._executor, compute)
+        except BaseException:
+            if self._pending.get(first) is group:
+                del self._pending[first]
+            raise
+        # The epoch may have ended meanwhile; then these bundles are nobody's any more.
+        if self._pending.get(first) is group:
+            del self._pending[first]
+            for number, bundle in zip(group.numbers, bundles, strict=True):
+                if number in group:
+                    self._add(number, group.key, bundle)
+            self._meters.prepared(group.key, began, len(bundles))
             self._notify()
 
     def level(self, key: PoolKey) -> int:
         """Bundles of ``key`` that are ready."""
-        return sum(1 for k, _ in self._ready.values() if k == key)
+        return self._levels[key]
 
     def coming(self, key: PoolKey) -> int:
         """Bundles of ``key`` announced and not ready."""
-        return sum(1 for slot in self._pending.values() if slot.key == key)
+        return sum(len(group) for group in self._pending.values() if group.key == key)
 
     @property
-    def coming_total(self) -> int:
+    def groups(self) -> int:
+        """Groups announced and not ready."""
         return len(self._pending)
 
     @property
-    def on_the_way(self) -> dict[PoolKey, int]:
-        """Announced bundles by model and rung."""
-        found: dict[PoolKey, int] = {}
-        for slot in self._pending.values():
-            found[slot.key] = found.get(slot.key, 0) + 1
-        return found
+    def levels(self) -> Mapping[PoolKey, int]:
+        """Ready bundles by model and rung."""
+        return +self._levels
 
     @property
-    def levels(self) -> dict[PoolKey, int]:
-        """Ready bundles by model and rung."""
-        found: dict[PoolKey, int] = {}
-        for key, _ in self._ready.values():
-            found[key] = found.get(key, 0) + 1
+    def held(self) -> Mapping[PoolKey, int]:
+        """Bundles that are ready or announced, by model and rung."""
+        found = Counter(self._levels)
+        for group in self._pending.values():
+            found[group.key] += len(group)
         return found
+
+    def oldest(self, key: PoolKey) -> int | None:
+        """The ready bundle of ``key`` with the lowest number."""
+        if not self._levels[key]:
+            return None
+        return min(number for number, (found, _) in self._ready.items() if found == key)
 
     async def take(self, key: PoolKey, timeout: float) -> tuple[int, Bundle]:
         """Party 0: take the oldest ready bundle of ``key``, waiting up to ``timeout`` seconds.
@@ -168,11 +180,7 @@ class BundlePool:
         Raises:
             UnavailableError: none came in time.
         """
-
-        def oldest() -> int | None:
-            return min((n for n, (k, _) in self._ready.items() if k == key), default=None)
-
-        return await self._take(oldest, timeout)
+        return await self._take(lambda: self.oldest(key), timeout)
 
     async def take_named(self, number: int, key: PoolKey, timeout: float) -> Bundle:
         """Party 1: take the bundle that party 0 chose, waiting for its corrections.
@@ -187,7 +195,8 @@ class BundlePool:
                 if self._ready[number][0] != key:
                     raise WireError("the bundle is for something else")
                 return number
-            if number <= self._high_water and number not in self._pending:
+            coming = any(number in group for group in self._pending.values())
+            if number <= self._high_water and not coming:
                 raise WireError("no such bundle")
             return None
 
@@ -195,23 +204,34 @@ class BundlePool:
 
     async def _take(self, choose: Callable[[], int | None], timeout: float) -> tuple[int, Bundle]:
         began = perf_counter()
-        try:
-            async with asyncio.timeout(timeout):
-                while (number := choose()) is None:
-                    await asyncio.shield(self._change)
-        except TimeoutError:
-            raise UnavailableError(
-                "no correlated randomness in time", status=503, code="no_bundle"
-            ) from None
+        if (number := choose()) is None:
+            try:
+                async with asyncio.timeout(timeout):
+                    while (number := choose()) is None:
+                        await asyncio.shield(self._change)
+            except TimeoutError:
+                raise UnavailableError(
+                    "no correlated randomness in time", status=503, code="no_bundle"
+                ) from None
         # SECURITY: chosen and removed without a suspension in between, before anything that
         # depends on the bundle is sent. Whatever happens after, it is gone.
-        key, bundle = self._ready.pop(number)
+        key, bundle = self._remove(number)
         self._meters.taken(key, began)
         return number, bundle
 
-    def _count_dropped(self, bundles: Sequence[tuple[PoolKey, Bundle]]) -> None:
-        for key, _ in bundles:
-            self._meters.of(key).dropped += 1
+    def _add(self, number: int, key: PoolKey, bundle: Bundle) -> None:
+        self._ready[number] = (key, bundle)
+        self._levels[key] += 1
+
+    def _remove(self, number: int) -> tuple[PoolKey, Bundle]:
+        found = self._ready.pop(number)
+        self._levels[found[0]] -= 1
+        return found
+
+    def _discard(self, number: int) -> PoolKey:
+        key, _ = self._remove(number)
+        self._meters.of(key).dropped += 1
+        return key
 
     def _notify(self) -> None:
         self._change.set_result(None)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Protocol
 
+from libmpc.errors import LibmpcError
+from libmpc.failure import describe
 from libmpc.link import Link, Message
 from libmpc.party.catalog import Catalog
 from libmpc.party.dealer import Dealer
 from libmpc.party.desk import QueryDesk
 from libmpc.party.evaluator import EpochSecrets, RoleSettings
 from libmpc.party.follower import Follower
+from libmpc.party.framing import join
 from libmpc.party.keys import CORRELATED, bundle_stream
 from libmpc.party.leader import Leader
 from libmpc.party.messages import (
@@ -24,7 +28,10 @@ from libmpc.party.meters import Meters
 from libmpc.party.pool import PoolKey
 from libmpc.party.queries import Query
 from libmpc.prg import Stream
+from libmpc.protocol import Payload
 from libmpc.wire.errors import WireError
+
+log = logging.getLogger(__name__)
 
 
 class Role(Protocol):
@@ -104,10 +111,10 @@ class DealerRole:
                 bundle_stream(secret1, epoch, CORRELATED, model, bundle),
             )
 
-        async def announce(header: BundleHeader) -> None:
-            await links[1].send(Kind.BUNDLE, header.bundle, 0, header.encode())
+        async def announce(header: BundleHeader, first: Payload) -> None:
+            await links[1].send(Kind.BUNDLE, header.bundle, 0, *join(header.encode(), first))
 
-        async def correct(bundle: int, step: int, part: bytes | bytearray | memoryview) -> None:
+        async def correct(bundle: int, step: int, part: Payload) -> None:
             await links[1].send(Kind.CORRECTION, bundle, step, part)
 
         async def dealt(header: BundleHeader) -> None:
@@ -144,6 +151,7 @@ class DealerRole:
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._dealer.run())
+        self._task.add_done_callback(_ended)
 
     def close(self) -> None:
         if self._task is not None:
@@ -168,3 +176,13 @@ class DealerRole:
                 self._dealer.end(message.bundle)
             case _:
                 raise WireError("a message that the dealer does not expect from this party")
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    """The dealer ends with its epoch, or because a link has broken, which ends the epoch, too."""
+    if task.cancelled() or (error := task.exception()) is None:
+        return
+    causes = error.exceptions if isinstance(error, BaseExceptionGroup) else (error,)
+    for cause in causes:
+        if not isinstance(cause, LibmpcError):
+            log.error("dealing has failed: %s", describe(cause))

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 from libmpc.graph.plan import Plan
 from libmpc.party.entry import Entry
+from libmpc.party.groups import largest_group
 from libmpc.party.run import LADDER
-from libmpc.runtime import prepared_sizes, step_costs
+from libmpc.runtime import correction_sizes, prepared_sizes, step_costs
 
 # What a slow party needs, with other work beside: a frozen one is noticed by its silence already.
 _SECONDS_PER_MAC = 1e-8
@@ -38,6 +39,7 @@ class Sizes:
         self._stream_bytes = stream_bytes
         self._window = window
         self._bytes: dict[tuple[str, int], int] = {}
+        self._groups: dict[tuple[str, int], int] = {}
         self._ladders: dict[str, tuple[int, ...]] = {}
         self._rounds: dict[tuple[str, int], tuple[float, ...]] = {}
         self._run_rows: dict[str, float] = {}
@@ -48,6 +50,13 @@ class Sizes:
         if key not in self._bytes:
             self._bytes[key] = sum(prepared_sizes(entry.plan, rung).values())
         return self._bytes[key]
+
+    def group(self, entry: Entry, rung: int) -> int:
+        """How many bundles are dealt together at most."""
+        key = (entry.record.model, rung)
+        if key not in self._groups:
+            self._groups[key] = largest_group(sum(correction_sizes(entry.plan, rung).values()))
+        return self._groups[key]
 
     def streamed(self, entry: Entry, rung: int) -> bool:
         """Whether such a bundle is too large to be kept ready."""
@@ -83,6 +92,7 @@ class Sizes:
     def forget(self, models: Sequence[str]) -> None:
         """Keep nothing but what is known of ``models``."""
         self._bytes = {k: v for k, v in self._bytes.items() if k[0] in models}
+        self._groups = {k: v for k, v in self._groups.items() if k[0] in models}
         self._ladders = {k: v for k, v in self._ladders.items() if k in models}
         self._rounds = {k: v for k, v in self._rounds.items() if k[0] in models}
         self._run_rows = {k: v for k, v in self._run_rows.items() if k in models}

@@ -1,6 +1,8 @@
-"""The dealer's kernels of the comparisons: party 1's half from λ and party 0's random half.
+"""The dealer's kernels of the comparisons: party 0's random half becomes party 1's, in place.
 
-The layout is in ``compare_kernels``, the order of the products in ``compare_tables``.
+The layout is in ``compare_kernels``, the order of the products in ``compare_tables``. There is one
+loop a row, since with few arrays in each the compiler makes vectors of them; over a block, since
+what they read then stays in the cache.
 
 SECURITY: these handle secret masks: no branch, no index and no division may depend on one.
 """
@@ -11,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from libmpc.ring.jit import IN8, IN16, IN64, IN64_2D, OUT64, OUT64_2D, U64, inline, kernel
+from libmpc.ring.jit import IN16, IN64, INOUT64_2D, INT, U64, inline, kernel
 
 ZERO = np.uint64(0)
 ONE = np.uint64(1)
@@ -20,12 +22,19 @@ LOW4 = np.uint64(15)
 LOW5 = np.uint64(31)
 LOW6 = np.uint64(63)
 LOW32 = np.uint64(0xFFFFFFFF)
+BLOCK = 512
 
 
 @kernel(U64)
 def thermometer(v: Any) -> Any:
     """[a < v] at place a, for v below 64."""
     return (ONE << v) - ONE
+
+
+@inline
+def pair(v: Any) -> Any:
+    """Two tables of five bits, 32 places each."""
+    return thermometer(v & LOW5) | (thermometer((v >> np.uint64(5)) & LOW5) << np.uint64(32))
 
 
 @kernel(U64)
@@ -114,40 +123,39 @@ def products_in_word(mu: Any) -> Any:
     return first | (((u >> np.uint64(3)) & ONE) << np.uint64(63))
 
 
-@kernel(IN64, U64, IN64_2D, IN16, IN16, OUT64_2D)
-def deal_sign(lam: Any, shift: Any, ours: Any, bits0: Any, bits1: Any, out: Any) -> None:
-    """Rows 0 to 4 of party 1's half, for the 32 bits of λ from ``shift`` on.
-
-    One loop a row: with few arrays in each, the compiler makes vectors of them.
-    """
-    n = lam.size
-    mine, row = ours[0], out[0]
-    for i in range(n):
-        row[i] = mine[i] ^ thermometer((lam[i] >> shift >> np.uint64(20)) & LOW6)
-    mine, row = ours[1], out[1]
-    for i in range(n):
-        v = lam[i] >> shift
-        pair = thermometer(v & LOW5) | (thermometer((v >> np.uint64(5)) & LOW5) << np.uint64(32))
-        row[i] = mine[i] ^ pair
-    mine, row = ours[2], out[2]
-    for i in range(n):
-        v = lam[i] >> shift >> np.uint64(10)
-        pair = thermometer(v & LOW5) | (thermometer((v >> np.uint64(5)) & LOW5) << np.uint64(32))
-        row[i] = mine[i] ^ pair
-    mine, row = ours[3], out[3]
-    for i in range(n):
-        mu = np.uint64(bits0[i]) ^ np.uint64(bits1[i])
-        row[i] = mine[i] ^ table_of_top(lam[i] >> shift) ^ products_in_row3(mu)
-    mine, row = ours[4], out[4]
-    for i in range(n):
-        mu = np.uint64(bits0[i]) ^ np.uint64(bits1[i])
-        row[i] = mine[i] ^ products_in_row4(mu)
+@kernel(IN64, U64, IN16, IN16, INOUT64_2D)
+def deal_sign(lam: Any, shift: Any, bits0: Any, bits1: Any, words: Any) -> None:
+    """Rows 0 to 4, for the 32 bits of λ from ``shift`` on."""
+    for start in range(0, lam.size, BLOCK):
+        stop = min(start + BLOCK, lam.size)
+        # Parts from 0 on: an index that may be negative, for all that the compiler knows, is slow.
+        v = lam[start:stop]
+        half0, half1 = bits0[start:stop], bits1[start:stop]
+        row = words[0][start:stop]
+        for i in range(v.size):
+            row[i] ^= thermometer((v[i] >> shift >> np.uint64(20)) & LOW6)
+        row = words[1][start:stop]
+        for i in range(v.size):
+            row[i] ^= pair(v[i] >> shift)
+        row = words[2][start:stop]
+        for i in range(v.size):
+            row[i] ^= pair(v[i] >> shift >> np.uint64(10))
+        row = words[3][start:stop]
+        for i in range(v.size):
+            mu = np.uint64(half0[i] ^ half1[i])
+            row[i] ^= table_of_top(v[i] >> shift) ^ products_in_row3(mu)
+        row = words[4][start:stop]
+        for i in range(v.size):
+            row[i] ^= products_in_row4(np.uint64(half0[i] ^ half1[i]))
 
 
-@kernel(IN64, IN64, IN8, IN8, OUT64, OUT64)
-def deal_borrow(lam: Any, ours: Any, bits0: Any, bits1: Any, out: Any, spare: Any) -> None:
-    """The borrow part's word of party 1's half, and its products put into the spare places."""
+@kernel(IN64, IN16, IN16, U64, INOUT64_2D, INT, INT)
+def deal_borrow(
+    lam: Any, bits0: Any, bits1: Any, shift: Any, words: Any, own: int, spare: int
+) -> None:
+    """Row ``own``, and its products in the spare places of another; c's bits from ``shift`` on."""
+    word, rest = words[own], words[spare]
     for i in range(lam.size):
-        mu = np.uint64(bits0[i]) ^ np.uint64(bits1[i])
-        out[i] = ours[i] ^ tables_of_c(lam[i]) ^ products_in_word(mu)
-        spare[i] ^= products_in_spare(mu)
+        mu = np.uint64(bits0[i] ^ bits1[i]) >> shift
+        word[i] ^= tables_of_c(lam[i]) ^ products_in_word(mu)
+        rest[i] ^= products_in_spare(mu)

@@ -18,6 +18,7 @@ from libmpc.prg import Stream
 from libmpc.protocol.compute import Compute
 from libmpc.protocol.exchange import Exchange, round_tag, swap
 from libmpc.protocol.purposes import Purpose
+from libmpc.ring import transfer
 
 Ring = NDArray[np.uint64]
 SECONDS_PER_VALUE = 1e-9

@@ -26,7 +26,7 @@ from libmpc.protocol.cost import Cost
 from libmpc.protocol.exchange import Exchange, Payload, round_tag
 from libmpc.protocol.input import complete
 from libmpc.protocol.purposes import Purpose
-from libmpc.protocol.shared_bits import Layout
+from libmpc.protocol.shared_bits import Bits16, Layout, draw_mask
 from libmpc.ring.packing import BYTES
 
 Ring = NDArray[np.uint64]
@@ -48,12 +48,12 @@ class PreparedPositive:
 
     Attributes:
         sign: tables and masks of the comparison.
-        arithmetic: shares of r_g, (1, n).
+        arithmetic: shares of r_g, packed, (3 n,).
         mask: λ_yj of the result, (n,).
     """
 
     sign: sign.PreparedSign
-    arithmetic: Ring
+    arithmetic: Bits16
     mask: Ring
 
     def __repr__(self) -> str:
@@ -65,26 +65,23 @@ class PreparedPositive:
         return self.sign.nbytes + self.arithmetic.nbytes + self.mask.nbytes
 
 
-def deal(step: int, lam: Ring, stream0: Stream, stream1: Stream) -> tuple[bytearray, Ring]:
+def deal(step: int, lam: Ring, stream0: Stream, stream1: Stream, correction: Payload) -> Ring:
     """The dealer's half.
 
     Args:
         step: the step's index.
         lam: λ_0 + λ_1 of x, any shape.
+        correction: what goes to party 1, 46 bytes a value; overwritten.
 
     Returns:
-        the correction for party 1, and the mask λ_y of the result, (n,).
+        the mask λ_y of the result, (n,).
     """
     lam = lam.reshape(-1)
     count = lam.size
-    ours, ours_ring = LAYOUT.draw(step, count, stream0)
-    correction, out = LAYOUT.new_correction(count)
-    planes = sign.deal(step, lam, ours, stream0, stream1, out)
-    ring = np.empty((LAYOUT.ring, count), np.uint64)
-    select_deal.deal_positive(ours_ring, *planes, ring)
-    LAYOUT.put_ring(correction, ring)
-    mask = stream0.words(step, Purpose.MASK, count) + stream1.words(step, Purpose.MASK, count)
-    return correction, mask
+    words, ring = LAYOUT.draw(step, count, stream0, correction)
+    planes = sign.deal(step, lam, stream0, stream1, words)
+    select_deal.deal_positive(lam, *planes, ring)
+    return draw_mask(step, count, stream0, stream1)
 
 
 def prepare(
@@ -122,7 +119,7 @@ async def evaluate(
     await compute.run(
         m.size * sign.SECONDS_PER_VALUE,
         choose.choose_positive,
-        *(ours, theirs, prepared.arithmetic[0], prepared.mask, one),
+        *(ours, theirs, prepared.arithmetic, prepared.mask, one),
         *(chosen, message),
     )
     return await complete(round_tag(step, 2), chosen, message, exchange, compute)

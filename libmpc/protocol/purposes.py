@@ -22,15 +22,15 @@ class Purpose(IntEnum):
     SELECT_BITS = 4
     """Masks of g, then of c: one bit a value each, eight values a byte."""
     RELU_SHARES = 5
-    """Party 0's half of tables, products and arithmetic: eleven words a value; only party 0."""
+    """Party 0's half of tables, products and arithmetic: 82 bytes a value; only party 0."""
     OUTPUT = 6
     """γ_0 of the missing part of the output: one word a value; only party 0."""
     TRUNCATE_SHARES = 7
-    """As ``RELU_SHARES``, of ``truncate``: three words a value."""
+    """As ``RELU_SHARES``, of ``truncate``: 24 bytes a value."""
     RECTIFY_SHARES = 8
-    """As ``RELU_SHARES``, of ``rectify``: seven words a value."""
+    """As ``RELU_SHARES``, of ``rectify``: 52 bytes a value."""
     POSITIVE_SHARES = 9
-    """As ``RELU_SHARES``, of ``positive``: six words a value."""
+    """As ``RELU_SHARES``, of ``positive``: 46 bytes a value."""
     RERANDOMISE = 16
     """Stream of the evaluators: r of what leaves for the client, one word a value."""
     WEIGHT_MASK = 32

@@ -26,7 +26,7 @@ from libmpc.protocol.cost import Cost
 from libmpc.protocol.exchange import Exchange, Payload, round_tag
 from libmpc.protocol.input import complete
 from libmpc.protocol.purposes import Purpose
-from libmpc.protocol.shared_bits import Layout
+from libmpc.protocol.shared_bits import Bits16, Layout, draw_mask
 from libmpc.ring.packing import BYTES
 
 Ring = NDArray[np.uint64]
@@ -48,13 +48,13 @@ class PreparedRectify:
 
     Attributes:
         sign: tables and masks of the comparison.
-        arithmetic: shares of r_g and r_g·λ, (2, n).
+        arithmetic: shares of r_g and r_g·λ, packed, (6 n,).
         source_mask: λ_j of x, (n,).
         mask: λ_yj of the result, (n,).
     """
 
     sign: sign.PreparedSign
-    arithmetic: Ring
+    arithmetic: Bits16
     source_mask: Ring
     mask: Ring
 
@@ -68,26 +68,23 @@ class PreparedRectify:
         return sum(part.nbytes for part in parts)
 
 
-def deal(step: int, lam: Ring, stream0: Stream, stream1: Stream) -> tuple[bytearray, Ring]:
+def deal(step: int, lam: Ring, stream0: Stream, stream1: Stream, correction: Payload) -> Ring:
     """The dealer's half.
 
     Args:
         step: the step's index.
         lam: λ_0 + λ_1 of x, any shape.
+        correction: what goes to party 1, 52 bytes a value; overwritten.
 
     Returns:
-        the correction for party 1, and the mask λ_y of the result, (n,).
+        the mask λ_y of the result, (n,).
     """
     lam = lam.reshape(-1)
     count = lam.size
-    ours, ours_ring = LAYOUT.draw(step, count, stream0)
-    correction, out = LAYOUT.new_correction(count)
-    planes = sign.deal(step, lam, ours, stream0, stream1, out)
-    ring = np.empty((LAYOUT.ring, count), np.uint64)
-    select_deal.deal_rectify(lam, ours_ring, *planes, ring)
-    LAYOUT.put_ring(correction, ring)
-    mask = stream0.words(step, Purpose.MASK, count) + stream1.words(step, Purpose.MASK, count)
-    return correction, mask
+    words, ring = LAYOUT.draw(step, count, stream0, correction)
+    planes = sign.deal(step, lam, stream0, stream1, words)
+    select_deal.deal_rectify(lam, *planes, ring)
+    return draw_mask(step, count, stream0, stream1)
 
 
 def prepare(

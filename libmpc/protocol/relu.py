@@ -43,6 +43,7 @@ from libmpc.protocol.shared_bits import (
     Bits16,
     Layout,
     draw_bits16,
+    draw_mask,
     draw_planes,
     plane_bytes,
 )
@@ -53,6 +54,7 @@ SIGN, SPARE, BORROW, HIGH = slice(sign.ROWS), 3, 5, slice(6, 8)
 """Rows: g's tables and products, one of them with c's products from place 51 on; c; Λ, r_g·Λ."""
 LAYOUT = Layout(Purpose.RELU_SHARES, words=8, ring=3)
 _SHIFT = np.uint64(16)
+_BITS_OF_G = np.uint64(10)
 
 
 def cost(count: int) -> Cost:
@@ -70,14 +72,14 @@ class PreparedRelu:
 
     Attributes:
         words: (8, n).
-        arithmetic: shares of r_g, r_c and r_g·r_c, (3, n).
+        arithmetic: shares of r_g, r_c and r_g·r_c, packed, (9 n,).
         bits: own masks of the 16 comparison bits, (n,): ten of g, six of c.
         select: own r_g, then r_c, eight values a byte, (2, bytes).
         mask: λ_yj of the result, (n,).
     """
 
     words: Ring
-    arithmetic: Ring
+    arithmetic: Bits16
     bits: Bits16
     select: Bits8
     mask: Ring
@@ -92,31 +94,27 @@ class PreparedRelu:
         return sum(part.nbytes for part in parts)
 
 
-def deal(step: int, missing: Ring, stream0: Stream, stream1: Stream) -> tuple[bytearray, Ring]:
+def deal(step: int, missing: Ring, stream0: Stream, stream1: Stream, correction: Payload) -> Ring:
     """The dealer's half.
 
     Args:
         step: the step's index.
         missing: d, what only the dealer knows of z, any shape.
+        correction: what goes to party 1, 82 bytes a value; overwritten.
 
     Returns:
-        the correction for party 1, and the mask λ_y of the result, (n,).
+        the mask λ_y of the result, (n,).
     """
     count = missing.size
     lam = opening.deal(step, missing, stream0, stream1)
-    ours, ours_ring = LAYOUT.draw(step, count, stream0)
-    correction, out = LAYOUT.new_correction(count)
-    bits0, bits1 = draw_bits16(step, count, stream0), draw_bits16(step, count, stream1)
-    deal_kernels.deal_sign(lam, _SHIFT, ours[SIGN], bits0, bits1, out[SIGN])
-    low = (_borrow_bits(bits0), _borrow_bits(bits1))
-    deal_kernels.deal_borrow(lam, ours[BORROW], *low, out[BORROW], out[SPARE])
+    words, ring = LAYOUT.draw(step, count, stream0, correction)
+    bits = draw_bits16(step, count, stream0), draw_bits16(step, count, stream1)
+    deal_kernels.deal_sign(lam, _SHIFT, *bits, words)
+    deal_kernels.deal_borrow(lam, *bits, _BITS_OF_G, words, BORROW, SPARE)
     planes0, planes1 = draw_planes(step, 2, count, stream0), draw_planes(step, 2, count, stream1)
     planes = (planes0[0], planes1[0], planes0[1], planes1[1])
-    ring = np.empty((LAYOUT.ring, count), np.uint64)
-    select_deal.deal_relu(lam, ours[HIGH], ours_ring, *planes, out[HIGH], ring)
-    LAYOUT.put_ring(correction, ring)
-    mask = stream0.words(step, Purpose.MASK, count) + stream1.words(step, Purpose.MASK, count)
-    return correction, mask
+    select_deal.deal_relu(lam, *planes, words, ring)
+    return draw_mask(step, count, stream0, stream1)
 
 
 def prepare(

@@ -1,4 +1,7 @@
-"""The dealer's kernels of the selections: party 1's arithmetic shares from party 0's random ones.
+"""The dealer's kernels of the selections: party 0's random half becomes party 1's, in place.
+
+What is shared as a ring element, less party 0's share, is party 1's share. Ring elements are packed
+(``ring.transfer``). The first rows of a block stay in the cache while the last ones are made.
 
 SECURITY: these handle secret masks: no branch, no index and no division may depend on one. An index
 here is a value's number only.
@@ -10,17 +13,25 @@ from typing import Any
 
 import numpy as np
 
-from libmpc.ring.jit import IN8, IN64, IN64_2D, OUT64, OUT64_2D, inline, kernel
+from libmpc.ring.jit import IN8, IN64, INOUT16, INOUT64_2D, inline, kernel
 
 ZERO = np.uint64(0)
 ONE = np.uint64(1)
+LOW16 = np.uint64(0xFFFF)
 LOW48 = np.uint64(0xFFFFFFFFFFFF)
+BLOCK = 512
 
 
 @inline
-def bit(bits0: Any, bits1: Any, i: Any) -> Any:
-    """r of value i, from both halves."""
-    return (np.uint64(bits0[i >> 3] ^ bits1[i >> 3]) >> np.uint64(i & 7)) & ONE
+def spread(bits0: Any, bits1: Any, out: Any) -> None:
+    """r of ``out.size`` values, from both halves of their bits."""
+    for at in range(out.size >> 3):
+        byte = np.uint64(bits0[at] ^ bits1[at])
+        eight = out[8 * at : 8 * at + 8]
+        for k in range(8):
+            eight[k] = (byte >> np.uint64(k)) & ONE
+    for i in range(out.size & ~7, out.size):
+        out[i] = (np.uint64(bits0[i >> 3] ^ bits1[i >> 3]) >> np.uint64(i & 7)) & ONE
 
 
 @inline
@@ -30,53 +41,85 @@ def other_half(high: Any, sign: Any, ours: Any) -> Any:
     return ((high - ours) & LOW48) | top
 
 
-@kernel(IN64, IN64_2D, IN64_2D, IN8, IN8, IN8, IN8, OUT64_2D, OUT64_2D)
+@inline
+def less(values: Any, packed: Any) -> None:
+    """The packed ring elements become ``values`` less them."""
+    for i in range(values.size):
+        ours = np.uint64(packed[3 * i]) | (np.uint64(packed[3 * i + 1]) << np.uint64(16))
+        v = values[i] - (ours | (np.uint64(packed[3 * i + 2]) << np.uint64(32)))
+        packed[3 * i] = np.uint16(v & LOW16)
+        packed[3 * i + 1] = np.uint16((v >> np.uint64(16)) & LOW16)
+        packed[3 * i + 2] = np.uint16((v >> np.uint64(32)) & LOW16)
+
+
+@kernel(IN64, IN8, IN8, IN8, IN8, INOUT64_2D, INOUT16)
 def deal_relu(
-    lam: Any,
-    ours: Any,
-    ours_ring: Any,
-    bits0_g: Any,
-    bits1_g: Any,
-    bits0_c: Any,
-    bits1_c: Any,
-    out: Any,
-    out_ring: Any,
+    lam: Any, bits0_g: Any, bits1_g: Any, bits0_c: Any, bits1_c: Any, words: Any, ring: Any
 ) -> None:
-    """``out``: Λ and r_g·Λ; ``out_ring``: r_g, r_c and r_g·r_c."""
-    for i in range(lam.size):
-        r_g = bit(bits0_g, bits1_g, i)
-        r_c = bit(bits0_c, bits1_c, i)
-        high = (lam[i] & LOW48) >> np.uint64(16)
-        sign = high >> np.uint64(31)
-        out[0, i] = other_half(high, sign, ours[0, i])
-        out[1, i] = other_half(high & (ZERO - r_g), sign & r_g, ours[1, i])
-        out_ring[0, i] = r_g - ours_ring[0, i]
-        out_ring[1, i] = r_c - ours_ring[1, i]
-        out_ring[2, i] = (r_g & r_c) - ours_ring[2, i]
+    """Rows 6 and 7 of ``words``: Λ and r_g·Λ; ``ring``: r_g, r_c and r_g·r_c."""
+    n = lam.size
+    scratch = np.empty((2, BLOCK), np.uint64)
+    for start in range(0, n, BLOCK):
+        stop = min(start + BLOCK, n)
+        v = lam[start:stop]
+        r_g, r_c = scratch[0][: v.size], scratch[1][: v.size]
+        spread(bits0_g[start >> 3 :], bits1_g[start >> 3 :], r_g)
+        spread(bits0_c[start >> 3 :], bits1_c[start >> 3 :], r_c)
+        row = words[6][start:stop]
+        for i in range(v.size):
+            high = (v[i] & LOW48) >> np.uint64(16)
+            row[i] = other_half(high, high >> np.uint64(31), row[i])
+        row = words[7][start:stop]
+        for i in range(v.size):
+            high = (v[i] & LOW48 & (ZERO - r_g[i])) >> np.uint64(16)
+            row[i] = other_half(high, high >> np.uint64(31), row[i])
+        less(r_g, ring[3 * start : 3 * stop])
+        less(r_c, ring[3 * (n + start) : 3 * (n + stop)])
+        for i in range(v.size):
+            r_g[i] &= r_c[i]
+        less(r_g, ring[3 * (2 * n + start) : 3 * (2 * n + stop)])
 
 
-@kernel(IN64, IN64, IN64, IN8, IN8, OUT64, OUT64)
-def deal_truncate(
-    lam: Any, ours_lam: Any, ours_c: Any, bits0: Any, bits1: Any, out_lam: Any, out_c: Any
-) -> None:
-    """``out_lam``: Λ; ``out_c``: r_c in 48 bits, above them party 0's bits, as they are."""
-    for i in range(lam.size):
-        high = (lam[i] & LOW48) >> np.uint64(16)
-        out_lam[i] = other_half(high, high >> np.uint64(31), ours_lam[i])
-        out_c[i] = ((bit(bits0, bits1, i) - ours_c[i]) & LOW48) | (ours_c[i] & ~LOW48)
+@kernel(IN64, IN8, IN8, INOUT64_2D)
+def deal_truncate(lam: Any, bits0: Any, bits1: Any, words: Any) -> None:
+    """Row 1: Λ; row 2: r_c in 48 bits, above them party 0's bits, as they are."""
+    scratch = np.empty(BLOCK, np.uint64)
+    for start in range(0, lam.size, BLOCK):
+        stop = min(start + BLOCK, lam.size)
+        v = lam[start:stop]
+        r_c = scratch[: v.size]
+        spread(bits0[start >> 3 :], bits1[start >> 3 :], r_c)
+        row = words[1][start:stop]
+        for i in range(v.size):
+            high = (v[i] & LOW48) >> np.uint64(16)
+            row[i] = other_half(high, high >> np.uint64(31), row[i])
+        row = words[2][start:stop]
+        for i in range(v.size):
+            row[i] = ((r_c[i] - row[i]) & LOW48) | (row[i] & ~LOW48)
 
 
-@kernel(IN64, IN64_2D, IN8, IN8, OUT64_2D)
-def deal_rectify(lam: Any, ours: Any, bits0: Any, bits1: Any, out: Any) -> None:
+@kernel(IN64, IN8, IN8, INOUT16)
+def deal_rectify(lam: Any, bits0: Any, bits1: Any, ring: Any) -> None:
     """r_g and r_g·λ."""
-    for i in range(lam.size):
-        r_g = bit(bits0, bits1, i)
-        out[0, i] = r_g - ours[0, i]
-        out[1, i] = (lam[i] & (ZERO - r_g)) - ours[1, i]
+    n = lam.size
+    scratch = np.empty(BLOCK, np.uint64)
+    for start in range(0, n, BLOCK):
+        stop = min(start + BLOCK, n)
+        v = lam[start:stop]
+        r_g = scratch[: v.size]
+        spread(bits0[start >> 3 :], bits1[start >> 3 :], r_g)
+        less(r_g, ring[3 * start : 3 * stop])
+        for i in range(v.size):
+            r_g[i] = v[i] & (ZERO - r_g[i])
+        less(r_g, ring[3 * (n + start) : 3 * (n + stop)])
 
 
-@kernel(IN64_2D, IN8, IN8, OUT64_2D)
-def deal_positive(ours: Any, bits0: Any, bits1: Any, out: Any) -> None:
-    """r_g."""
-    for i in range(ours.shape[1]):
-        out[0, i] = bit(bits0, bits1, i) - ours[0, i]
+@kernel(IN64, IN8, IN8, INOUT16)
+def deal_positive(lam: Any, bits0: Any, bits1: Any, ring: Any) -> None:
+    """r_g; of ``lam`` counts the number of values only."""
+    scratch = np.empty(BLOCK, np.uint64)
+    for start in range(0, lam.size, BLOCK):
+        stop = min(start + BLOCK, lam.size)
+        r_g = scratch[: stop - start]
+        spread(bits0[start >> 3 :], bits1[start >> 3 :], r_g)
+        less(r_g, ring[3 * start : 3 * stop])

@@ -4,7 +4,7 @@ A bit b was opened as b̂ = b ⊕ r, eight values a byte; the dealer has shared 
 ring, so that b = b̂ + (1 − 2b̂)·r is linear in the shares. x·(1 − 2b̂) is computed as
 (x ^ −b̂) + b̂. ``one`` is 1 at party 0, which adds public constants, and 0 at party 1. ``ours`` and
 ``theirs`` are the two messages; their XOR is open. A word of Λ has a share of Λ's 48 bits, and in
-its upper 16 bits a share of λ_47.
+its upper 16 bits a share of λ_47. Arithmetic shares are packed (``ring.transfer``).
 
 The results have λ_yj in them; they are written twice, as words and packed for the peer, six bytes
 each. Blocks, whose size is a multiple of eight, keep bits and packing apart from the arithmetic.
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from libmpc.ring.jit import IN8, IN64, IN64_2D, OUT16, OUT64, U64, inline, kernel
+from libmpc.ring.jit import IN8, IN16, IN64, IN64_2D, OUT16, OUT64, U64, inline, kernel
 
 ZERO = np.uint64(0)
 ONE = np.uint64(1)
@@ -48,13 +48,20 @@ def pack(values: Any, start: Any, stop: Any, packed: Any) -> None:
 
 
 @inline
+def six(packed: Any, at: Any) -> Any:
+    """The packed ring element number ``at``."""
+    low = np.uint64(packed[3 * at]) | (np.uint64(packed[3 * at + 1]) << np.uint64(16))
+    return low | (np.uint64(packed[3 * at + 2]) << np.uint64(32))
+
+
+@inline
 def unwrapped(word: Any, opened: Any) -> Any:
     """The share of Λ: λ_47·2^32 is subtracted where the opened value's own top bit is zero."""
     wrap = ((opened >> np.uint64(47)) & ONE) - ONE
     return word - (((word >> np.uint64(48)) << np.uint64(32)) & wrap)
 
 
-@kernel(IN64, IN8, IN8, IN64_2D, IN64_2D, IN64, U64, OUT64, OUT16)
+@kernel(IN64, IN8, IN8, IN64_2D, IN16, IN64, U64, OUT64, OUT16)
 def choose_relu(
     opened: Any,
     ours: Any,
@@ -84,8 +91,8 @@ def choose_relu(
             c = of_c[i - start]
             if_g = ZERO - g
             if_c = ZERO - c
-            c_share = (one & c) + ((arithmetic[1, i] ^ if_c) + c)
-            gc_inner = (arithmetic[0, i] & if_c) + ((arithmetic[2, i] ^ if_c) + c)
+            c_share = (one & c) + ((six(arithmetic, n + i) ^ if_c) + c)
+            gc_inner = (six(arithmetic, i) & if_c) + ((six(arithmetic, 2 * n + i) ^ if_c) + c)
             g_c = (c_share & if_g) + ((gc_inner ^ if_g) + g)
             part[i - start] = mask[i] - g_c
         for i in range(start, stop):
@@ -94,7 +101,7 @@ def choose_relu(
             m = opened[i] & LOW48
             lam = unwrapped(words[0, i], m)
             r_lam = unwrapped(words[1, i], m)
-            g_share = (one & g) + ((arithmetic[0, i] ^ if_g) + g)
+            g_share = (one & g) + ((six(arithmetic, i) ^ if_g) + g)
             g_lam = (lam & if_g) + ((r_lam ^ if_g) + g)
             out[i] = g_share * (m >> np.uint64(16)) - g_lam + part[i - start]
         pack(out, start, stop, packed)
@@ -128,7 +135,7 @@ def choose_truncate(
         pack(out, start, stop, packed)
 
 
-@kernel(IN64, IN64, IN8, IN8, IN64_2D, IN64, U64, OUT64, OUT16)
+@kernel(IN64, IN64, IN8, IN8, IN16, IN64, U64, OUT64, OUT16)
 def choose_rectify(
     m: Any,
     lam: Any,
@@ -149,24 +156,24 @@ def choose_rectify(
         for i in range(start, stop):
             g = of_g[i - start]
             if_g = ZERO - g
-            g_share = (one & g) + ((arithmetic[0, i] ^ if_g) + g)
-            g_lam = (lam[i] & if_g) + ((arithmetic[1, i] ^ if_g) + g)
+            g_share = (one & g) + ((six(arithmetic, i) ^ if_g) + g)
+            g_lam = (lam[i] & if_g) + ((six(arithmetic, n + i) ^ if_g) + g)
             out[i] = g_share * m[i] - g_lam + mask[i]
         pack(out, start, stop, packed)
 
 
-@kernel(IN8, IN8, IN64, IN64, U64, OUT64, OUT16)
+@kernel(IN8, IN8, IN16, IN64, U64, OUT64, OUT16)
 def choose_positive(
     ours: Any, theirs: Any, r_g: Any, mask: Any, one: Any, out: Any, packed: Any
 ) -> None:
     """[g·2^16]_j + λ_yj."""
-    n = r_g.size
+    n = mask.size
     of_g = np.empty(BLOCK, np.uint64)
     for start in range(0, n, BLOCK):
         stop = min(start + BLOCK, n)
         open_bits(ours, theirs, 0, start, stop, of_g)
         for i in range(start, stop):
             g = of_g[i - start]
-            share = (one & g) + ((r_g[i] ^ (ZERO - g)) + g)
+            share = (one & g) + ((six(r_g, i) ^ (ZERO - g)) + g)
             out[i] = (share << np.uint64(16)) + mask[i]
         pack(out, start, stop, packed)

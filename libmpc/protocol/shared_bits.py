@@ -11,7 +11,6 @@ from libmpc.prg import Stream
 from libmpc.protocol.errors import ProtocolError
 from libmpc.protocol.exchange import Payload
 from libmpc.protocol.purposes import Purpose
-from libmpc.ring import transfer
 from libmpc.ring.packing import BYTES
 
 Ring = NDArray[np.uint64]
@@ -42,14 +41,24 @@ def draw_planes(step: int, planes: int, count: int, stream: Stream) -> Bits8:
     return stream.bytes(step, Purpose.SELECT_BITS, planes * size).reshape(planes, size)
 
 
+def draw_mask(step: int, count: int, stream0: Stream, stream1: Stream) -> Ring:
+    """The dealer's λ_0 + λ_1 of a masked result, (n,)."""
+    mask = stream0.words(step, Purpose.MASK, count)
+    mask += stream1.words(step, Purpose.MASK, count)
+    return mask
+
+
 @dataclass(frozen=True)
 class Layout:
-    """How an evaluator's shares of tables, products and selections lie.
+    """How an evaluator's shares of tables, products and selections lie, drawn or sent.
+
+    Rows of words, (words, n), of which all bits count; then rows of ring elements, (ring, n), six
+    bytes each.
 
     Attributes:
-        purpose: party 0's half, (words + ring, n), all of it random.
-        words: rows of 64-bit words, of which all bits count.
-        ring: rows of ring elements; six bytes each in a correction, after all of the words.
+        purpose: party 0's half, all of it random.
+        words: rows of 64-bit words.
+        ring: rows of ring elements.
     """
 
     purpose: Purpose
@@ -60,38 +69,29 @@ class Layout:
         """Of ``count`` values."""
         return (8 * self.words + BYTES * self.ring) * count
 
-    def draw(self, step: int, count: int, stream0: Stream) -> tuple[Ring, Ring]:
-        """Party 0's half: words and ring elements."""
-        rows = self.words + self.ring
-        drawn = stream0.words(step, self.purpose, rows * count).reshape(rows, count)
-        return drawn[: self.words], drawn[self.words :]
-
-    def new_correction(self, count: int) -> tuple[bytearray, Ring]:
-        """An empty correction, and its words to be written, (words, n)."""
-        correction = bytearray(self.correction_bytes(count))
-        return correction, self._words(correction, count)
-
-    def put_ring(self, correction: bytearray, ring: Ring) -> None:
-        """Write the ring elements, (ring, n)."""
-        packed = memoryview(correction)[8 * self.words * ring.shape[1] :]
-        transfer.pack_words(ring.reshape(-1), np.frombuffer(packed, np.uint16))
+    def draw(self, step: int, count: int, stream0: Stream, out: Payload) -> tuple[Ring, Bits16]:
+        """Overwrite ``out``, which has ``correction_bytes``, with party 0's half; its parts."""
+        # SECURITY: all of ``out`` is overwritten, so that nothing of an earlier use is left in it.
+        stream0.fill(step, self.purpose, np.ndarray(self.correction_bytes(count), np.uint8, out))
+        return self.parts(out, count)
 
     def half(
         self, step: int, party: int, count: int, stream: Stream, correction: Payload | None
-    ) -> tuple[Ring, Ring]:
-        """An evaluator's half, drawn at party 0, from the dealer at party 1.
+    ) -> tuple[Ring, Bits16]:
+        """An evaluator's half, drawn at party 0, from the dealer at party 1: not copied.
 
         Raises:
             ProtocolError: the correction has another length.
         """
+        size = self.correction_bytes(count)
         if party == 0:
-            return self.draw(step, count, stream)
-        if correction is None or len(correction) != self.correction_bytes(count):
+            return self.draw(step, count, stream, np.empty(size, np.uint8).data)
+        if correction is None or len(correction) != size:
             raise ProtocolError
-        packed = memoryview(correction)[8 * self.words * count :]
-        ring = transfer.receive_added(np.zeros((self.ring, count), np.uint64), packed)
-        return self._words(correction, count), ring
+        return self.parts(correction, count)
 
-    def _words(self, correction: Payload, count: int) -> Ring:
-        view = memoryview(correction)[: 8 * self.words * count]
-        return np.frombuffer(view, np.uint64).reshape(self.words, count)
+    def parts(self, buffer: Payload, count: int) -> tuple[Ring, Bits16]:
+        """Words (words, n) and packed ring elements (3 · ring · n,), in the buffer's memory."""
+        words = np.ndarray((self.words, count), np.uint64, buffer)
+        ring = np.ndarray(3 * self.ring * count, np.uint16, buffer, 8 * self.words * count)
+        return words, ring

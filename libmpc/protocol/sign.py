@@ -58,12 +58,12 @@ class PreparedSign:
 
 
 def deal(
-    step: int, lam: Ring, ours: Ring, stream0: Stream, stream1: Stream, out: Ring
+    step: int, lam: Ring, stream0: Stream, stream1: Stream, words: Ring
 ) -> tuple[Bits8, Bits8]:
-    """Write the tables for party 1 from λ and party 0's half; returns both halves of r_g."""
+    """Turn party 0's tables into party 1's, from λ; returns both halves of r_g."""
     count = lam.size
     bits = (draw_bits16(step, count, stream0), draw_bits16(step, count, stream1))
-    deal_kernels.deal_sign(lam, np.uint64(0), ours, *bits, out)
+    deal_kernels.deal_sign(lam, np.uint64(0), *bits, words)
     return draw_planes(step, 1, count, stream0)[0], draw_planes(step, 1, count, stream1)[0]
 
 

@@ -38,7 +38,14 @@ from libmpc.protocol.cost import Cost
 from libmpc.protocol.exchange import Exchange, Payload, round_tag, swap
 from libmpc.protocol.input import complete
 from libmpc.protocol.purposes import Purpose
-from libmpc.protocol.shared_bits import Bits8, Layout, draw_bits8, draw_planes, plane_bytes
+from libmpc.protocol.shared_bits import (
+    Bits8,
+    Layout,
+    draw_bits8,
+    draw_mask,
+    draw_planes,
+    plane_bytes,
+)
 from libmpc.ring.packing import BYTES
 
 Ring = NDArray[np.uint64]
@@ -83,26 +90,26 @@ class PreparedTruncate:
         return sum(part.nbytes for part in parts)
 
 
-def deal(step: int, missing: Ring, stream0: Stream, stream1: Stream) -> tuple[bytearray, Ring]:
+def deal(step: int, missing: Ring, stream0: Stream, stream1: Stream, correction: Payload) -> Ring:
     """The dealer's half.
 
     Args:
         step: the step's index.
         missing: d, what only the dealer knows of z, any shape.
+        correction: what goes to party 1, 24 bytes a value; overwritten.
 
     Returns:
-        the correction for party 1, and the mask λ_y of the result, (n,).
+        the mask λ_y of the result, (n,).
     """
     count = missing.size
     lam = opening.deal(step, missing, stream0, stream1)
-    ours, _ = LAYOUT.draw(step, count, stream0)
-    correction, out = LAYOUT.new_correction(count)
+    words, _ = LAYOUT.draw(step, count, stream0, correction)
     planes = (draw_planes(step, 1, count, stream0)[0], draw_planes(step, 1, count, stream1)[0])
-    select_deal.deal_truncate(lam, ours[HIGH], ours[BORROW], *planes, out[HIGH], out[BORROW])
-    bits = (draw_bits8(step, count, stream0), draw_bits8(step, count, stream1))
-    deal_kernels.deal_borrow(lam, ours[TABLE], *bits, out[TABLE], out[BORROW])
-    mask = stream0.words(step, Purpose.MASK, count) + stream1.words(step, Purpose.MASK, count)
-    return correction, mask
+    select_deal.deal_truncate(lam, *planes, words)
+    bits0 = draw_bits8(step, count, stream0).astype(np.uint16)
+    bits1 = draw_bits8(step, count, stream1).astype(np.uint16)
+    deal_kernels.deal_borrow(lam, bits0, bits1, np.uint64(0), words, TABLE, BORROW)
+    return draw_mask(step, count, stream0, stream1)
 
 
 def prepare(

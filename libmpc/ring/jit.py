@@ -2,7 +2,8 @@
 
 Every kernel is compiled for explicit argument types, without the interpreter lock, and cached on
 disk. Array arguments that are only read may be read-only and unaligned, so that a frame from the
-network can be used without a copy.
+network can be used without a copy; those that are changed (INOUT) may be unaligned, so that one can
+be written in place.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ IN64: Any = _array(_types.uint64, 1, out=False)
 IN64_2D: Any = _array(_types.uint64, 2, out=False)
 IN64_3D: Any = _array(_types.uint64, 3, out=False)
 IN64_4D: Any = _array(_types.uint64, 4, out=False)
+INOUT16: Any = _types.Array(_types.uint16, 1, "C", aligned=False)
+INOUT64_2D: Any = _types.Array(_types.uint64, 2, "C", aligned=False)
 OUT8: Any = _array(_types.uint8, 1, out=True)
 OUT16: Any = _array(_types.uint16, 1, out=True)
 OUT64: Any = _array(_types.uint64, 1, out=True)

@@ -16,10 +16,12 @@ from libmpc.protocol import input as input_step
 from libmpc.protocol import output, positive, rectify, relu, truncate
 from libmpc.protocol.cost import Cost
 
+_CORRECTED = (ReluStep, TruncateStep, RectifyStep, PositiveStep, OutputStep)
+
 
 def step_costs(plan: Plan, batch: int) -> dict[int, Cost]:
     """The declared cost of each step for a batch, by index."""
-    return {index: _cost(step, batch * step.size) for index, step in enumerate(plan.steps)}
+    return {i: _cost(step, batch * plan.sizes[i]) for i, step in enumerate(plan.steps)}
 
 
 def plan_cost(plan: Plan, batch: int) -> Cost:
@@ -30,11 +32,9 @@ def plan_cost(plan: Plan, batch: int) -> Cost:
 def correction_sizes(plan: Plan, batch: int) -> dict[int, int]:
     """Bytes of each step's correction for party 1; steps without one are left out."""
     return {
-        index: cost.correction_bytes
-        for index, cost in step_costs(plan, batch).items()
-        if isinstance(
-            plan.steps[index], (ReluStep, TruncateStep, RectifyStep, PositiveStep, OutputStep)
-        )
+        index: _cost(step, batch * plan.sizes[index]).correction_bytes
+        for index, step in enumerate(plan.steps)
+        if isinstance(step, _CORRECTED)
     }
 
 

@@ -27,13 +27,19 @@ from libmpc.protocol import input as input_step
 from libmpc.protocol import lift, linear, output, positive, product, rectify, relu, truncate
 from libmpc.protocol.weights import DealerWeights
 from libmpc.runtime import moves
+from libmpc.runtime.cost import correction_sizes
 
 Ring = NDArray[np.uint64]
 
 
 def deal(
-    plan: Plan, weights: DealerWeights, batch: int, stream0: Stream, stream1: Stream
-) -> Iterator[tuple[int, bytearray]]:
+    plan: Plan,
+    weights: DealerWeights,
+    batch: int,
+    stream0: Stream,
+    stream1: Stream,
+    out: memoryview | None = None,
+) -> Iterator[tuple[int, memoryview]]:
     """Deal one bundle.
 
     Args:
@@ -41,6 +47,8 @@ def deal(
         batch: samples in a run.
         stream0: the bundle's fresh stream with party 0.
         stream1: the bundle's fresh stream with party 1.
+        out: overwritten with all corrections, one behind the other, in the plan's order; without
+            it, each has memory of its own.
 
     Yields:
         step index and correction, in the plan's order, for the steps of ``correction_sizes``.
@@ -48,35 +56,42 @@ def deal(
     """
     # Of a masked value λ_0 + λ_1, of an additive one what only the dealer knows.
     values: dict[int, Ring] = {}
+    sizes = correction_sizes(plan, batch)
+    at = 0
     for index, step in enumerate(plan.steps):
-        sources = [values[source] for source in step.reads]
+        sources = [values[source] for source in plan.reads[index]]
+        count = batch * plan.sizes[index]
         for source in plan.last_reads[index]:
             del values[source]
-        correction = None
+        correction = memoryview(b"")
+        if index in sizes:
+            size = sizes[index]
+            correction = np.empty(size, np.uint8).data if out is None else out[at : at + size]
+            at += size
         match step:
             case InputStep():
-                values[index] = input_step.draw_mask(index, batch * step.size, stream0)
-                values[index] += input_step.draw_mask(index, batch * step.size, stream1)
+                values[index] = input_step.draw_mask(index, count, stream0)
+                values[index] += input_step.draw_mask(index, count, stream1)
             case DenseStep() | ConvStep() | ScaleStep():
                 values[index] = linear.deal(step, sources[0], weights.masks[index])
             case BiasStep():
                 values[index] = sources[0]
             case LiftStep():
-                values[index] = lift.deal(batch * step.size)
+                values[index] = lift.deal(count)
             case ProductStep():
                 values[index] = product.deal(*sources)
             case ReluStep():
-                correction, values[index] = relu.deal(index, sources[0], stream0, stream1)
+                values[index] = relu.deal(index, sources[0], stream0, stream1, correction)
             case TruncateStep():
-                correction, values[index] = truncate.deal(index, sources[0], stream0, stream1)
+                values[index] = truncate.deal(index, sources[0], stream0, stream1, correction)
             case RectifyStep():
-                correction, values[index] = rectify.deal(index, sources[0], stream0, stream1)
+                values[index] = rectify.deal(index, sources[0], stream0, stream1, correction)
             case PositiveStep():
-                correction, values[index] = positive.deal(index, sources[0], stream0, stream1)
+                values[index] = positive.deal(index, sources[0], stream0, stream1, correction)
             case OutputStep():
-                correction = output.deal(index, sources[0], stream0)
+                output.deal(index, sources[0], stream0, correction)
             case _:
                 values[index] = moves.apply(step, batch, sources, fill=False)
         sources.clear()
-        if correction is not None:
+        if index in sizes:
             yield index, correction

@@ -117,7 +117,7 @@ class Preparer:
         if (None if correction is None else len(correction)) != self.expected.get(index):
             raise ProtocolError
         self._next += 1
-        sources = [self._masks[s] for s in self.plan.steps[index].reads if s in self._masks]
+        sources = [self._masks[s] for s in self.plan.reads[index] if s in self._masks]
         for source in self.plan.last_reads[index]:
             self._masks.pop(source, None)
         return self._prepare(index, sources, correction)
@@ -126,7 +126,7 @@ class Preparer:
         self, index: int, masks: Sequence[Ring], correction: Payload | None
     ) -> Prepared | None:
         step = self.plan.steps[index]
-        party, stream, count = self.party, self._stream, self.batch * step.size
+        party, stream, count = self.party, self._stream, self.batch * self.plan.sizes[index]
         match step:
             case InputStep():
                 mask = input_step.draw_mask(index, count, stream)

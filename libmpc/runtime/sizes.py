@@ -18,7 +18,7 @@ from libmpc.graph.plan import (
     TruncateStep,
 )
 from libmpc.protocol import positive, rectify, relu, truncate
-from libmpc.protocol.shared_bits import Layout, plane_bytes
+from libmpc.protocol.shared_bits import plane_bytes
 from libmpc.runtime.openings import early_openings
 
 _WORD = 8
@@ -43,16 +43,16 @@ def _size(step: Step, count: int) -> int | None:
         case ProductStep():
             return 2 * _WORD * count
         case ReluStep():
-            return (_shares(relu.LAYOUT) + 2 + 2 * _WORD) * count + 2 * plane_bytes(count)
+            rest = (2 + 2 * _WORD) * count + 2 * plane_bytes(count)
+            return relu.cost(count).correction_bytes + rest
         case TruncateStep():
-            return (_shares(truncate.LAYOUT) + 1 + 2 * _WORD) * count + plane_bytes(count)
+            rest = (1 + 2 * _WORD) * count + plane_bytes(count)
+            return truncate.cost(count).correction_bytes + rest
         case RectifyStep():
-            return (_shares(rectify.LAYOUT) + 2 + 2 * _WORD) * count + plane_bytes(count)
+            rest = (2 + 2 * _WORD) * count + plane_bytes(count)
+            return rectify.cost(count).correction_bytes + rest
         case PositiveStep():
-            return (_shares(positive.LAYOUT) + 2 + _WORD) * count + plane_bytes(count)
+            rest = (2 + _WORD) * count + plane_bytes(count)
+            return positive.cost(count).correction_bytes + rest
         case _:
             return None
-
-
-def _shares(layout: Layout) -> int:
-    return _WORD * (layout.words + layout.ring)

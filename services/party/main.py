@@ -19,7 +19,7 @@ from services.common.health import health_app
 from services.common.http1_server import Http1Server
 from services.common.http2 import Http2Server, LinkEndpoint, connect_stream
 from services.common.loop import run_loop
-from services.common.memory import keep_large_buffers
+from services.common.memory import forget_compiler, keep_large_buffers
 from services.common.telemetry import setup_logging
 from services.party.app import make_app
 from services.party.metrics import party_registry
@@ -82,6 +82,7 @@ async def _serve(settings: PartySettings) -> None:
         await health.start()
         # No query may wait for a compiler; until then nobody can reach this party.
         await asyncio.to_thread(warm_up)
+        forget_compiler()
         await server.start()
         node.start()
         log.info("party %d %s listens on port %d", settings.index, __version__, settings.port)

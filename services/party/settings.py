@@ -32,7 +32,9 @@ class PartySettings(ServiceSettings):
         3.0, ge=1, le=60, description="Seconds of silence after which a peer counts as dead."
     )
     pool_bytes: int = Field(
-        256 << 20, ge=1 << 20, description="Memory for correlated randomness kept ready, in bytes."
+        96 << 20,
+        ge=1 << 20,
+        description="Memory for correlated randomness that is kept ready or being spent, in bytes.",
     )
     stream_bytes: int = Field(
         64 << 20,

@@ -7,16 +7,26 @@ from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from libmpc import runtime
+from libmpc.party import groups
 from libmpc.party.dealer import Dealer
 from libmpc.party.messages import BundleHeader, Deal
 from libmpc.party.meters import Meters
 from libmpc.prg import Stream
-from libmpc.protocol import DealerWeights, share_weights
+from libmpc.protocol import DealerWeights, Payload, share_weights
+from libmpc.runtime import correction_sizes
 from libmpc.shares import new_seed
+from libmpc.wire.errors import WireError
 from tests.party.test_queries import PLAN, WEIGHTS
 from tests.party.triple import until
 
 MODEL = "ab" * 32
+
+
+def streams_for(model: str, number: int) -> tuple[Stream, Stream]:
+    return Stream(number.to_bytes(16)), Stream(bytes(16))
 
 
 class Sent:
@@ -26,17 +36,17 @@ class Sent:
         self.log: list[tuple[str, int]] = []
         self.held: dict[int, asyncio.Event] = {}
         self.meters = Meters()
+        self.sent: dict[int, list[bytes]] = {}
 
     def dealer(self, executor: ThreadPoolExecutor) -> Dealer:
         shares = share_weights(PLAN, WEIGHTS, new_seed(), new_seed())
-        entry = SimpleNamespace(
-            plan=PLAN, weights=DealerWeights.from_payload(PLAN, shares[2]), sharing=bytes(32)
-        )
+        self.weights = DealerWeights.from_payload(PLAN, shares[2])
+        entry = SimpleNamespace(plan=PLAN, weights=self.weights, sharing=bytes(32))
         catalog: Any = SimpleNamespace(entries={MODEL: entry})
         return Dealer(
             catalog=catalog,
-            streams=lambda _, number: (Stream(number.to_bytes(16)), Stream(bytes(16))),
-            announce=self.note("bundle"),
+            streams=streams_for,
+            announce=self.announce,
             correct=self.correct,
             dealt=self.note("dealt"),
             decline=self.note("declined"),
@@ -53,7 +63,16 @@ class Sent:
 
         return send
 
-    async def correct(self, bundle: int, step: int, part: object) -> None:
+    async def announce(self, header: BundleHeader, first: Payload) -> None:
+        await self.note("bundle")(header)
+        self.sent[header.bundle] = [bytes(first)]
+        await self.wait(header.bundle)
+
+    async def correct(self, bundle: int, step: int, part: Payload) -> None:
+        self.sent[bundle].append(bytes(part))
+        await self.wait(bundle)
+
+    async def wait(self, bundle: int) -> None:
         if (event := self.held.get(bundle)) is not None:
             self.log.append(("held", bundle))
             await event.wait()
@@ -62,8 +81,8 @@ class Sent:
         await until(lambda: entry in self.log)
 
 
-def deal(number: int, *, streamed: bool) -> Deal:
-    return Deal(bundle=number, model=MODEL, rung=1, streamed=streamed)
+def deal(number: int, *, streamed: bool, count: int = 1) -> Deal:
+    return Deal(bundle=number, count=count, model=MODEL, rung=1, streamed=streamed)
 
 
 def test_bundles_are_announced_in_the_order_of_their_numbers() -> None:
@@ -81,6 +100,55 @@ def test_bundles_are_announced_in_the_order_of_their_numbers() -> None:
             running.cancel()
             await asyncio.wait({running})
         assert [n for kind, n in sent.log if kind == "bundle"] == [1, 2, 3, 4]
+
+    asyncio.run(main())
+
+
+def test_a_group_is_what_its_bundles_are_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In pieces, one behind the other; a buffer that is used again has nothing of the last one."""
+    monkeypatch.setattr(groups, "PIECE_BYTES", 1000)
+    size = sum(correction_sizes(PLAN, 1).values())
+
+    async def main() -> None:
+        sent = Sent()
+        with ThreadPoolExecutor(1) as executor:
+            dealer = sent.dealer(executor)
+            running = asyncio.ensure_future(dealer.run())
+            for first, count in ((1, 5), (6, 1), (7, 3), (10, 5)):
+                dealer.request(deal(first, streamed=False, count=count))
+            await sent.until(("dealt", 10))
+            running.cancel()
+            await asyncio.wait({running})
+        alone = {}
+        for number in range(1, 15):
+            parts = runtime.deal(PLAN, sent.weights, 1, *streams_for(MODEL, number))
+            alone[number] = b"".join(bytes(part) for _, part in parts)
+        for first, count in ((1, 5), (6, 1), (7, 3), (10, 5)):
+            joined = b"".join(sent.sent[first])
+            assert joined == b"".join(alone[first + i] for i in range(count))
+            lengths = [len(piece) for piece in sent.sent[first]]
+            assert lengths[:-1] == [1000] * (count * size // 1000)
+        assert len(set(alone.values())) == len(alone)
+
+    asyncio.run(main())
+
+
+def test_a_group_of_too_many_bundles_is_declined_and_not_dealt() -> None:
+    many = groups.largest_group(sum(correction_sizes(PLAN, 128).values())) + 1
+
+    async def main() -> None:
+        sent = Sent()
+        with ThreadPoolExecutor(1) as executor:
+            dealer = sent.dealer(executor)
+            running = asyncio.ensure_future(dealer.run())
+            dealer.request(deal(1, streamed=False).model_copy(update={"count": many, "rung": 128}))
+            dealer.request(deal(1 + many, streamed=False))
+            await sent.until(("dealt", 1 + many))
+            with pytest.raises(WireError, match="rise"):
+                dealer.request(deal(1 + many, streamed=False))
+            running.cancel()
+            await asyncio.wait({running})
+        assert sent.log[:many] == [("declined", number) for number in range(1, 1 + many)]
 
     asyncio.run(main())
 
@@ -114,9 +182,9 @@ def test_a_stream_that_ends_while_it_is_announced_is_ended_at_party_1() -> None:
             dealer = sent.dealer(executor)
             announce = dealer._announce
 
-            async def end_meanwhile(header: BundleHeader) -> None:
+            async def end_meanwhile(header: BundleHeader, first: Payload) -> None:
                 dealer.end(header.bundle)
-                await announce(header)
+                await announce(header, first)
 
             dealer._announce = end_meanwhile
             running = asyncio.ensure_future(dealer.run())

@@ -11,8 +11,8 @@ import pytest
 from libmpc.errors import UnavailableError
 from libmpc.party.meters import Meters
 from libmpc.party.pool import BundlePool
-from libmpc.party.supply import Supply
 from libmpc.prg import MaskReuseError
+from libmpc.protocol import ProtocolError
 from libmpc.runtime import PreparedBundle
 from libmpc.wire.errors import WireError
 from tests.party.test_queries import PLAN
@@ -22,6 +22,10 @@ KEY = ("ab" * 32, 1)
 
 def bundle() -> PreparedBundle:
     return PreparedBundle(0, 1, PLAN, {})
+
+
+def one(number: int) -> range:
+    return range(number, number + 1)
 
 
 def with_pool(check: Callable[[BundlePool], Awaitable[None]]) -> None:
@@ -34,8 +38,8 @@ def with_pool(check: Callable[[BundlePool], Awaitable[None]]) -> None:
 
 async def fill(pool: BundlePool, *numbers: int) -> None:
     for number in numbers:
-        pool.announce(number, KEY, {})
-        await pool.prepare(number, lambda _: bundle())
+        pool.announce(one(number), KEY)
+        await pool.prepare(number, lambda: [bundle()])
 
 
 def test_a_bundle_leaves_once() -> None:
@@ -57,10 +61,10 @@ def test_numbers_rise_strictly() -> None:
         await fill(pool, 1, 5)
         for number in (0, 1, 4, 5):
             with pytest.raises(WireError, match="rise"):
-                pool.announce(number, KEY, {})
+                pool.announce(one(number), KEY)
         await pool.take_named(5, KEY, 0.05)
         with pytest.raises(WireError, match="rise"):
-            pool.announce(5, KEY, {})
+            pool.announce(one(5), KEY)
 
     with_pool(check)
 
@@ -68,8 +72,9 @@ def test_numbers_rise_strictly() -> None:
 def test_a_new_epoch_drops_everything_even_what_is_being_prepared() -> None:
     async def check(pool: BundlePool) -> None:
         await fill(pool, 1)
-        pool.announce(2, KEY, {})
-        under_way = asyncio.ensure_future(pool.prepare(2, lambda _: bundle()))
+        pool.announce(range(2, 5), KEY)
+        three = [bundle() for _ in range(3)]
+        under_way = asyncio.ensure_future(pool.prepare(2, three.copy))
         await asyncio.sleep(0)
         pool.reset()
         await under_way
@@ -91,14 +96,40 @@ def test_a_bundle_is_for_one_model_and_batch_size() -> None:
     with_pool(check)
 
 
-def test_corrections_are_taken_once_each_and_only_as_announced() -> None:
+def test_a_group_comes_together_without_what_was_dropped_meanwhile() -> None:
     async def check(pool: BundlePool) -> None:
-        pool.announce(1, KEY, {2: 10, 4: 3})
-        assert not pool.correct(1, 2, bytes(10))
-        for number, step, size in ((1, 2, 10), (1, 4, 4), (1, 3, 3), (2, 4, 3)):
-            with pytest.raises(WireError, match="unexpected"):
-                pool.correct(number, step, bytes(size))
-        assert pool.correct(1, 4, bytes(3))
+        pool.announce(range(3, 7), KEY)
+        assert (pool.level(KEY), pool.coming(KEY), pool.groups) == (0, 4, 1)
+        assert pool.drop(4) == KEY
+        assert pool.drop(4) is None
+        assert pool.held == {KEY: 3}
+        await pool.prepare(3, lambda: [bundle() for _ in range(4)])
+        assert (pool.level(KEY), pool.coming(KEY), pool.groups) == (3, 0, 0)
+        with pytest.raises(WireError, match="no such bundle"):
+            await pool.take_named(4, KEY, 0.05)
+        assert [(await pool.take(KEY, 0.05))[0] for _ in range(3)] == [3, 5, 6]
+        for numbers in (range(6, 8), range(1, 2)):
+            with pytest.raises(WireError, match="rise"):
+                pool.announce(numbers, KEY)
+        pool.announce(range(7, 9), KEY)
+        for number in (7, 8):
+            pool.drop(number)
+        assert pool.groups == 0
+
+    with_pool(check)
+
+
+def test_a_preparation_that_fails_is_not_waited_for() -> None:
+    async def check(pool: BundlePool) -> None:
+        def fail() -> list[PreparedBundle]:
+            raise ProtocolError
+
+        pool.announce(range(1, 3), KEY)
+        with pytest.raises(ProtocolError):
+            await pool.prepare(1, fail)
+        assert not pool.held[KEY]
+        with pytest.raises(WireError, match="no such bundle"):
+            await pool.take_named(2, KEY, 5)
 
     with_pool(check)
 
@@ -120,32 +151,3 @@ def test_prepared_randomness_is_good_once() -> None:
     prepared.take()
     with pytest.raises(MaskReuseError):
         prepared.take()
-
-
-def test_supply_keeps_the_pool_filled_within_its_bounds() -> None:
-    async def check(pool: BundlePool) -> None:
-        asked: list[int] = []
-        supply = Supply(
-            pool=pool,
-            request=lambda deal: asked.append(deal.bundle),
-            served=lambda: [KEY[0]],
-            targets={1: 4},
-            bundle_bytes=lambda _: 100,
-            streamed=lambda _: False,
-            max_bytes=350,
-        )
-        supply.top_up()
-        assert asked == [1, 2]  # a few at a time, so that an urgent one is not kept waiting
-        taking = asyncio.ensure_future(supply.take(KEY, 5))
-        await asyncio.sleep(0)
-        await pool.prepare(1, lambda _: bundle())
-        supply.top_up()
-        number, _ = await taking
-        assert number == 1
-        for step in range(2, 20):
-            await pool.prepare(step, lambda _: bundle())
-            supply.top_up()
-        assert pool.level(KEY) == 3  # the fourth would be more than 350 bytes
-        assert asked == sorted(set(asked))
-
-    with_pool(check)

@@ -146,7 +146,9 @@ class Step:
         plane, planes = -(-n // 8), 2 if kind == "relu" else 1
         drawn = [draw(key, step, SELECT_BITS, planes * plane) for key in keys]
         self.r = [[d[at : at + plane] for at in range(0, len(d), plane)] for d in drawn]
-        self.random0 = words(keys[0], purpose, (self.words + self.ring) * n)
+        random0 = draw(keys[0], step, purpose, (8 * self.words + 6 * self.ring) * n)
+        size = 8 * self.words * n
+        self.random0 = numbers(random0[:size], 8) + numbers(random0[size:], 6)
 
     def deal(self, i: int, lam: int) -> tuple[Half, Half]:
         """Both halves of value i's randomness."""

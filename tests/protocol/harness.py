@@ -81,16 +81,17 @@ def run(
     if first is None:
         first = np.full(count, 0x0123_4567_89AB_CDEF, np.uint64)
     ends = (streams(0), streams(1))
+    correction = bytearray(step.cost(count).correction_bytes)
     given: tuple[Words, Words]
     if step in OPENING:
         gammas = [opening.draw(STEP, count, streams(j)) for j in (0, 1)]
         if missing is None:
             missing = gammas[0] + gammas[1] - lam
-        correction, mask = step.deal(STEP, missing, streams(0), streams(1))
+        mask = step.deal(STEP, missing, streams(0), streams(1), correction)
         given = (first + gammas[0], value - missing - first + gammas[1])
         sources: tuple[Any, Any] = (count, count)
     else:
-        correction, mask = step.deal(STEP, lam, streams(0), streams(1))
+        mask = step.deal(STEP, lam, streams(0), streams(1), correction)
         given = (value + lam, value + lam)
         sources = (first, lam - first) if step is rectify else (count, count)
     corrections = (None, bytes(correction))

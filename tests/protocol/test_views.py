@@ -62,12 +62,11 @@ def randomness(promise: Promise, drawn: dict[int, bytes], correction: bytes | No
     parts = [by_value(drawn[1], 8), by_value(drawn[3], len(drawn[3]) // COUNT), bits_of(drawn[4])]
     if promise.step in OPENING:
         parts.append(by_value(drawn[2], 8))
-    if correction is None:
-        return [*parts, by_value(drawn[layout.purpose], 8)]
+    half = drawn[layout.purpose] if correction is None else correction
     words_bytes = 8 * layout.words * COUNT
-    parts.append(by_value(correction[:words_bytes], 8))
+    parts.append(by_value(half[:words_bytes], 8))
     if layout.ring:
-        parts.append(by_value(correction[words_bytes:], 6))
+        parts.append(by_value(half[words_bytes:], 6))
     return parts
 
 
@@ -138,8 +137,8 @@ def test_the_measurement_notices_a_mask_that_is_used_twice() -> None:
 def test_the_dealer_takes_no_value_and_no_message(promise: Promise) -> None:
     parameters = inspect.signature(promise.step.deal).parameters
     assert list(parameters) in (
-        ["step", "missing", "stream0", "stream1"],
-        ["step", "lam", "stream0", "stream1"],
+        ["step", "missing", "stream0", "stream1", "correction"],
+        ["step", "lam", "stream0", "stream1", "correction"],
     )
     assert not inspect.iscoroutinefunction(promise.step.deal)
 

@@ -26,7 +26,7 @@ from tests.runtime.plans import (
 
 MASK = np.uint64(2**48 - 1)
 PLANS = {"chain": small_plan(), "residual": residual_plan(), "every step": every_step()}
-PINNED = "b6af2f7e36e2a830c5f1954e3b897cd91b44f7d66519fee371839c887c789532"
+PINNED = "70ea2a383dc9a1defb6d4baa868cae0939d0ed52ce020589c63fca703bd1f3ca"
 Use = tuple[bytes, int, int, int, int]
 
 

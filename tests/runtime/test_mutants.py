@@ -80,7 +80,7 @@ def lift_without_the_mask(patch: pytest.MonkeyPatch) -> None:
 
 def output_without_the_missing_part(patch: pytest.MonkeyPatch) -> None:
     deal = output.deal
-    patch.setattr(output, "deal", lambda step, d, stream: deal(step, np.zeros_like(d), stream))
+    patch.setattr(output, "deal", lambda step, d, *rest: deal(step, np.zeros_like(d), *rest))
 
 
 def pool_of_the_masked_value_only(patch: pytest.MonkeyPatch) -> None:

@@ -49,8 +49,8 @@ def test_corrections_of_another_form_are_refused() -> None:
 def test_a_bundle_knows_its_size() -> None:
     trio = Parties(PLAN, WEIGHTS)
     for bundle in trio.bundles(2):
-        # input 80, linear 72 + 10, output 10 words; ReLU 72 · (11 + 1 words, 2 bytes), 2 · 9 bytes.
-        assert bundle.nbytes == 8 * 80 + 8 * 92 + 72 * (8 * 12 + 2) + 18
+        # input 80, linear 72 + 10, output 10 words; ReLU 72 · (82 + 2 bytes, 1 word), 2 · 9 bytes.
+        assert bundle.nbytes == 8 * 80 + 8 * 92 + 72 * (82 + 2 + 8) + 18
 
 
 @settings(max_examples=50, deadline=None)

@@ -20,7 +20,6 @@ import uvloop
 from libmpc.link import ByteStream, Inbox, LinkError, accept
 from services.common.http2 import connect_stream
 from services.common.http2.link_stream import LinkStream
-from services.common.memory import keep_large_buffers
 from services.common.tls import TlsFiles
 from tests.link.support import identity, known
 from tests.services.http2 import Run, free_port, link_to, server, url
@@ -190,9 +189,3 @@ def test_a_client_that_ends_without_notice_is_noticed(run: Run, files: dict[str,
             assert await asyncio.wait_for(ended.get(), 3) is None
 
     run(main())
-
-
-def test_large_buffers_are_kept() -> None:
-    assert keep_large_buffers() is (
-        sys.platform == "linux" and bool(os.confstr("CS_GNU_LIBC_VERSION"))
-    )

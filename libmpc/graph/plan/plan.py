@@ -128,6 +128,16 @@ class Plan(Part):
         return tuple(kinds)
 
     @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """Values per sample of each step's result."""
+        return tuple(step.size for step in self.steps)
+
+    @cached_property
+    def reads(self) -> tuple[tuple[int, ...], ...]:
+        """For each step, the values that it reads, in order."""
+        return tuple(step.reads for step in self.steps)
+
+    @cached_property
     def last_reads(self) -> tuple[tuple[int, ...], ...]:
         """For each step, the values that nobody reads after it."""
         last = {source: index for index, step in enumerate(self.steps) for source in step.reads}
