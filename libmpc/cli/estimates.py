@@ -29,7 +29,8 @@ def estimates(plan: Plan, batch: int, own: tuple[float, float] | None = None) ->
         batch: samples in the query.
         own: one more network: milliseconds one way, and megabits a second.
     """
-    from libmpc.runtime.forecast import LADDER, NETWORKS, Forecast, Network
+    from libmpc.runtime.forecast import NETWORKS, Forecast, Network
+    from libmpc.runtime.ladder import LADDER
 
     networks = list(NETWORKS)
     if own is not None:

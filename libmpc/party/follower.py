@@ -18,9 +18,10 @@ from libmpc.party.messages import BundleHeader, Kind, RunAgreement, RunHeader, S
 from libmpc.party.meters import Meters
 from libmpc.party.queries import Query
 from libmpc.party.rounds import Run
-from libmpc.party.run import LADDER, Part, RunAborted, run_digest, tag_check
+from libmpc.party.run import Part, RunAborted, run_digest, tag_check
 from libmpc.party.streams import Corrections
 from libmpc.runtime import StreamedBundle, correction_sizes
+from libmpc.runtime.ladder import LADDER
 from libmpc.wire.errors import WireError
 
 

@@ -21,10 +21,11 @@ from libmpc.party.meters import Meters
 from libmpc.party.pool import Bundle, PoolKey
 from libmpc.party.queries import Query
 from libmpc.party.rounds import Run
-from libmpc.party.run import LADDER, Part, RunAborted, cut, run_digest
+from libmpc.party.run import Part, RunAborted, cut, run_digest
 from libmpc.party.supply import Supply
 from libmpc.party.turns import Turns
 from libmpc.runtime import StreamedBundle
+from libmpc.runtime.ladder import LADDER
 from libmpc.wire.errors import WireError
 
 #: in place of a bundle's number, where a query ends that was in no run

@@ -12,9 +12,8 @@ from libmpc.errors import LibmpcError, UnavailableError
 from libmpc.party.entry import Entry
 from libmpc.party.messages import Slice
 from libmpc.party.queries import Query
+from libmpc.runtime.ladder import LADDER, compose
 from libmpc.wire.context import context, sha256
-
-LADDER = (1, 8, 32, 128)
 
 #: the one thing that is said of a run that ended early, whatever the reason
 ENDED = "the run ended before its result; try again"
@@ -26,30 +25,6 @@ class RunAborted(LibmpcError):
     def __init__(self, refused: Sequence[str] = ()) -> None:
         super().__init__(ENDED)
         self.refused = tuple(refused)
-
-
-def compose(rows: int, ladder: Sequence[int] = LADDER, run_rows: float = 4.0) -> list[int]:
-    """The rungs that ``rows`` rows are spread over, the largest first: a few runs, little padding.
-
-    Args:
-        run_rows: what a run costs by itself (its rounds), in rows.
-
-    >>> compose(300), compose(20), compose(3), compose(2), compose(3, run_rows=0.5)
-    ([128, 128, 32, 8, 8], [32], [8], [1, 1], [1, 1, 1])
-    """
-    full, left = divmod(rows, ladder[-1])
-    return [ladder[-1]] * full + _cheapest(left, ladder, run_rows)
-
-
-def _cheapest(rows: int, ladder: Sequence[int], run_rows: float) -> list[int]:
-    if rows == 0:
-        return []
-    one = [next(rung for rung in ladder if rung >= rows)]
-    below = max((rung for rung in ladder if rung < rows), default=0)
-    if not below:
-        return one
-    several = [below, *_cheapest(rows - below, ladder, run_rows)]
-    return min(one, several, key=lambda rungs: sum(rungs) + run_rows * len(rungs))
 
 
 @dataclass(frozen=True)

@@ -11,19 +11,13 @@ from collections.abc import Sequence
 from libmpc.graph.plan import Plan
 from libmpc.party.entry import Entry
 from libmpc.party.groups import largest_group
-from libmpc.party.run import LADDER
 from libmpc.runtime import correction_sizes, prepared_sizes, step_costs
+from libmpc.runtime.ladder import LADDER, run_rows
 
 # What a slow party needs, with other work beside: a frozen one is noticed by its silence already.
 _SECONDS_PER_MAC = 1e-8
 _SECONDS_PER_VALUE = 1e-6
 _SECONDS_PER_BYTE = 2.5e-7
-
-# What the three parties need together on an ordinary core, measured on small networks.
-_RUN_SECONDS = 1e-3
-_ROUND_SECONDS = 4e-4
-_ROW_SECONDS_PER_MAC = 2.5e-9
-_ROW_SECONDS_PER_VALUE = 3e-7
 
 
 class Sizes:
@@ -96,17 +90,6 @@ class Sizes:
         self._ladders = {k: v for k, v in self._ladders.items() if k in models}
         self._rounds = {k: v for k, v in self._rounds.items() if k[0] in models}
         self._run_rows = {k: v for k, v in self._run_rows.items() if k in models}
-
-
-def run_rows(plan: Plan) -> float:
-    """The work of a run that does not grow with its rows, in rows."""
-    costs = step_costs(plan, 1)
-    rounds = sum(cost.rounds for cost in costs.values())
-    row = sum(step.macs for step in plan.linear_steps.values()) * _ROW_SECONDS_PER_MAC
-    row += (
-        sum(plan.steps[i].size for i, cost in costs.items() if cost.rounds) * _ROW_SECONDS_PER_VALUE
-    )
-    return (_RUN_SECONDS + rounds * _ROUND_SECONDS) / max(row, 1e-6)
 
 
 def round_seconds(plan: Plan, batch: int) -> list[float]:

@@ -18,8 +18,8 @@ from libmpc.protocol.cost import Cost
 from libmpc.protocol.errors import ProtocolError
 from libmpc.protocol.exchange import Payload
 from libmpc.protocol.purposes import Purpose
+from libmpc.ring import transfer
 from libmpc.ring.packing import BYTES, MASK, unpack
-from libmpc.ring.transfer import pack_words
 
 Ring = NDArray[np.uint64]
 
@@ -33,7 +33,7 @@ def deal(step: int, missing: Ring, stream0: Stream, correction: Payload) -> None
     """Overwrite the correction for party 1, six bytes a value: γ_1 = d − γ_0."""
     gamma = stream0.words(step, Purpose.OUTPUT, missing.size)
     np.subtract(missing.reshape(-1), gamma, out=gamma)
-    pack_words(gamma, np.ndarray(3 * gamma.size, np.uint16, correction))
+    transfer.pack_words(gamma, np.ndarray(3 * gamma.size, np.uint16, correction))
 
 
 def prepare(step: int, party: int, count: int, stream: Stream, correction: Payload | None) -> Ring:

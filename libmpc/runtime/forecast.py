@@ -16,16 +16,14 @@ parties: other ways come on top. Nor are slow starts of long links in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from libmpc.graph.plan import Plan, ProductStep
 from libmpc.runtime.cost import plan_cost
+from libmpc.runtime.ladder import compose, run_rows
 from libmpc.runtime.sizes import prepared_sizes
 from libmpc.runtime.speed import MEASURED, Machine
 
-#: batch sizes that runs have
-LADDER = (1, 8, 32, 128)
 #: runs of a party at the same time
 RUNS = 4
 
@@ -102,7 +100,8 @@ class Forecast:
 
     def latency(self, batch: int, network: Network) -> Latency:
         """Of one query; one of more images than the largest batch takes several runs."""
-        runs = [self._run(rung, network) for rung in rungs(batch)]
+        rungs = compose(batch, run_rows=run_rows(self.plan))
+        runs = [self._run(rung, network) for rung in rungs]
         # Runs of one query overlap: while one waits, another computes.
         first = max(runs, key=lambda run: run.total)
         waves = -(-len(runs) // RUNS)
@@ -167,13 +166,3 @@ class Forecast:
     def _macs(self) -> int:
         linear = sum(step.macs for step in self.plan.linear_steps.values())
         return linear + sum(s.size for s in self.plan.steps if isinstance(s, ProductStep))
-
-
-def rungs(batch: int) -> Iterator[int]:
-    """The batch sizes that a query's images are spread over, about as parties do it."""
-    while batch > 0:
-        fitting = next((rung for rung in LADDER if rung >= batch), LADDER[-1])
-        if fitting > batch and 2 * batch <= fitting:
-            fitting = max(rung for rung in LADDER if rung <= batch)
-        yield fitting
-        batch -= fitting

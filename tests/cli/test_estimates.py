@@ -6,7 +6,8 @@ import pytest
 
 from libmpc import data
 from libmpc.cli.estimates import PARTS, bar
-from libmpc.runtime.forecast import LADDER, NETWORKS
+from libmpc.runtime.forecast import NETWORKS
+from libmpc.runtime.ladder import LADDER
 from tests.cli.run import Cli
 
 SHIPPED = data.model_path("short-conv-mnist.h5")

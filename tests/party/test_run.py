@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from libmpc.party.messages import RunHeader, Slice
 from libmpc.party.rounds import Run
-from libmpc.party.run import LADDER, RunAborted, compose
+from libmpc.party.run import RunAborted
+from libmpc.runtime.ladder import LADDER, compose
 
 DIGEST = "ab" * 32
 HEADER = RunHeader(

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from libmpc.party.messages import Deal
+from libmpc.party.meters import Meters
 from libmpc.party.pool import BundlePool, PoolKey
 from libmpc.party.supply import FORGOTTEN, MAX_BACKGROUND, UNUSED, Supply
 from libmpc.runtime import PreparedBundle
@@ -64,7 +65,7 @@ class Rig:
 def with_rig(check: Callable[[Rig], Awaitable[None]], **changes: Any) -> None:
     async def main() -> None:
         with ThreadPoolExecutor(1) as executor:
-            await check(Rig(BundlePool(executor), **changes))
+            await check(Rig(BundlePool(executor, Meters()), **changes))
 
     asyncio.run(main())
 

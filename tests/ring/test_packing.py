@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libmpc.ring.packing import LengthError, pack, unpack
-from libmpc.ring.transfer import accumulate, add_pack, packed, receive_added
+from libmpc.ring.transfer import accumulate, add_pack, packed
 
 
 def test_known_answers() -> None:
@@ -37,8 +37,6 @@ def test_arrays_that_are_not_contiguous() -> None:
 def test_wrong_lengths_are_refused(size: int) -> None:
     with pytest.raises(LengthError):
         unpack(bytes(size), 2)
-    with pytest.raises(LengthError):
-        receive_added(np.zeros(2, np.uint64), bytes(size))
 
 
 @given(st.lists(st.integers(0, 2**64 - 1), max_size=40), st.integers(0, 9))
@@ -47,7 +45,6 @@ def test_kernels_pack_alike(values: list[int], offset: int) -> None:
     message = bytes(offset) + packed(words).tobytes()
     assert message[offset:] == bytes(pack(words))
     doubled = [(v + v % 2**48) % 2**64 for v in values]
-    assert receive_added(words, memoryview(message)[offset:]).tolist() == doubled
     theirs = np.frombuffer(memoryview(message)[offset:], np.uint16)
     accumulate(theirs, words)
     assert words.tolist() == doubled
@@ -61,8 +58,3 @@ def test_a_sum_is_packed_alike(values: list[int]) -> None:
     add_pack(a, b, total, message)
     assert np.array_equal(total, a + b)
     assert message.tobytes() == bytes(pack(a + b))
-
-
-def test_kernels_keep_shapes() -> None:
-    words = np.arange(6, dtype=np.uint64).reshape(2, 3)
-    assert receive_added(words, packed(words).data.cast("B")).tolist() == [[0, 2, 4], [6, 8, 10]]

@@ -63,7 +63,7 @@ def infer(kernel: Any) -> tuple[Any, dict[str, Any]]:
 
 def test_all_kernels_are_found() -> None:
     names = {kernel.py_func.__name__ for kernel in kernels()}
-    assert {"matmul_add", "im2col", "sum_pool", "pack_words", "add_words"} <= names
+    assert {"matmul_add", "im2col", "sum_pool", "pack_words", "add_pack"} <= names
     assert {"depthwise_add", "grouped_matmul_add", "pack_tiles", "tiles_matmul_add"} <= names
     for step in ("relu", "truncate", "sign"):
         assert {f"compare_{step}", f"combine_{step}"} <= names

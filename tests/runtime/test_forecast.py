@@ -11,18 +11,15 @@ from libmpc.graph.loading import read_file
 from libmpc.graph.lowering import lower
 from libmpc.graph.plan import Plan
 from libmpc.party.leader import MAX_RUNS
-from libmpc.party.run import LADDER as PARTY_LADDER
-from libmpc.party.run import compose
 from libmpc.runtime import plan_cost
 from libmpc.runtime.forecast import (
     GIGABIT,
-    LADDER,
     NETWORKS,
     RUNS,
     Forecast,
     Network,
-    rungs,
 )
+from libmpc.runtime.ladder import LADDER
 from libmpc.runtime.speed import MEASURED, Machine
 
 NOTHING = replace(
@@ -35,10 +32,8 @@ def plan(name: str = "short-conv-mnist.h5") -> Plan:
     return lower(read_file(data.model_path(name))).plan
 
 
-def test_batches_are_cut_as_parties_do_it() -> None:
-    assert (LADDER, RUNS) == (PARTY_LADDER, MAX_RUNS)
-    for batch in range(1, 700):
-        assert list(rungs(batch)) == compose(batch)
+def test_as_many_runs_at_once_as_parties_have() -> None:
+    assert RUNS == MAX_RUNS
 
 
 @pytest.mark.parametrize("batch", [1, 128])
