@@ -1,0 +1,199 @@
+"""What an answer is made of: logits, or less than that.
+
+An output kind is written as a short text, which is the same wherever it is bound or compared:
+
+    logits                          all of them, at scale 2^32
+    label                           the index of the largest; the lowest where several are
+    topk:3                          the indices of the three largest, in order
+    scores:8  scores:8:-4.0:4.0     logits rounded down to 8 fraction bits, and clipped
+    count                           whether the index is the sample's label, to be summed
+    confusion                       the same, by label and index
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from libmpc import fixedpoint
+from libmpc.errors import InputError
+
+MAX_K = 16
+MAX_FRACTION_BITS = fixedpoint.FRACTION_BITS
+CLIP_LIMIT = 1 << 30  # in units of the last fraction bit
+Name = Literal["logits", "label", "topk", "scores", "count", "confusion"]
+_TEXT = re.compile(r"topk:([0-9]{1,2})|scores:([0-9]{1,2})(:.{1,99})?")
+_BARE: dict[str, Name] = {
+    "logits": "logits",
+    "label": "label",
+    "count": "count",
+    "confusion": "confusion",
+}
+
+
+@dataclass(frozen=True)
+class OutputKind:
+    """One kind; make it with ``parse``, so that equal kinds have equal texts.
+
+    Attributes:
+        name: what it is.
+        k: of ``topk``, how many.
+        bits: of ``scores``, fraction bits that are left.
+        clip: of ``scores``, the least and the largest score in units of 2^−bits, if there are any.
+    """
+
+    name: Name = "logits"
+    k: int = 1
+    bits: int = MAX_FRACTION_BITS
+    clip: tuple[int, int] | None = None
+
+    def __str__(self) -> str:
+        if self.name == "topk":
+            return f"topk:{self.k}"
+        if self.name != "scores":
+            return self.name
+        ends = "" if self.clip is None else ":".join(["", *(repr(e) for e in self.clip_range)])
+        return f"scores:{self.bits}{ends}"
+
+    @property
+    def clip_range(self) -> tuple[float, ...]:
+        """The least and the largest score, if there are any."""
+        return tuple(math.ldexp(end, -self.bits) for end in self.clip or ())
+
+    @property
+    def takes_labels(self) -> bool:
+        """Whether labels are a second input."""
+        return self.name in ("count", "confusion")
+
+    @property
+    def in_bits(self) -> bool:
+        """Whether the shares are those of bits, which add up by XOR."""
+        return self.name in ("label", "topk")
+
+
+def parse(text: str) -> OutputKind:
+    """The kind that a text stands for.
+
+    Raises:
+        InputError: it is no output kind, or not written in the one way that is allowed.
+    """
+    kind = _parse(text)
+    if kind is None or str(kind) != text:
+        raise InputError(
+            "an output is 'logits', 'label', 'topk:K', 'scores:BITS', 'scores:BITS:LOW:HIGH', "
+            "'count' or 'confusion'"
+        )
+    return kind
+
+
+def top(k: int) -> OutputKind:
+    """The indices of the k largest.
+
+    Raises:
+        InputError: k is not from 1 to 16.
+    """
+    return parse(f"topk:{k}")
+
+
+def scores(bits: int, clip: tuple[float, float] | None = None) -> OutputKind:
+    """Logits rounded down to so many fraction bits, and clipped to a range.
+
+    Raises:
+        InputError: not from 0 to 16 bits, or the ends are not in order, not multiples of 2^−bits,
+            or 2^30 of them or more away from 0.
+    """
+    ends = "" if clip is None else "".join(f":{float(end)!r}" for end in clip)
+    return parse(f"scores:{bits}{ends}")
+
+
+def combine(kind: OutputKind, first: NDArray[np.uint64], second: NDArray[np.uint64]) -> object:
+    """The answer that two shares (batch, …) make: of ``logits`` and ``scores`` float64 in the
+    logits' shape, of ``label`` int64 (batch,), of ``topk`` int64 (batch, k), of the others int64
+    (batch, …).
+    """
+    if kind.in_bits:
+        return labels_of(kind, first ^ second)
+    return value_of(kind, first + second)
+
+
+def labels_of(kind: OutputKind, bits: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """The indices that bits (batch, k, width), lowest first, stand for."""
+    weights = np.int64(1) << np.arange(bits.shape[2], dtype=np.int64)
+    found: NDArray[np.int64] = (bits & np.uint64(1)).astype(np.int64) @ weights
+    return found[:, 0] if kind.name == "label" else found
+
+
+def value_of(kind: OutputKind, ring: NDArray[np.uint64]) -> NDArray[np.float64] | NDArray[np.int64]:
+    """Real numbers, or integers where something is counted."""
+    if kind.takes_labels:
+        return fixedpoint.to_signed(ring)
+    return fixedpoint.decode(ring, fixedpoint.PRODUCT_BITS)
+
+
+def plain(kind: OutputKind, logits: NDArray[np.float64]) -> NDArray[np.float64] | NDArray[np.int64]:
+    """What numpy makes of logits (batch, classes): the meaning of a kind that takes no labels."""
+    if kind.name == "label":
+        best: NDArray[np.int64] = np.argmax(logits, axis=1)
+        return best
+    if kind.name == "topk":
+        order: NDArray[np.int64] = np.argsort(-logits, axis=1, kind="stable")
+        return order[:, : kind.k]
+    if kind.name == "scores":
+        units = np.floor(np.ldexp(logits, kind.bits))
+        if kind.clip is not None:
+            units = units.clip(*kind.clip)
+        rounded: NDArray[np.float64] = np.ldexp(units, -kind.bits)
+        return rounded
+    if kind.name == "logits":
+        return logits
+    raise InputError(f"{kind} needs labels")
+
+
+def label_digits(labels: object, classes: int) -> NDArray[np.uint64]:
+    """The bits, lowest first, (batch, width), of labels from 0 to ``classes`` − 1.
+
+    Raises:
+        InputError: not a vector of whole numbers in that range.
+    """
+    array = np.asarray(labels)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise InputError("labels are one whole number for each sample")
+    if array.size and (array.min() < 0 or array.max() >= classes):
+        raise InputError(f"labels of this model go from 0 to {classes - 1}")
+    width = max(1, (classes - 1).bit_length())
+    digits: NDArray[np.uint64] = array.astype(np.uint64)[:, np.newaxis] >> np.arange(
+        width, dtype=np.uint64
+    ) & np.uint64(1)
+    return digits
+
+
+def _parse(text: str) -> OutputKind | None:
+    if text in _BARE:
+        return OutputKind(_BARE[text])
+    match = _TEXT.fullmatch(text)
+    if match is None:
+        return None
+    k, bits, ends = match.groups()
+    if k is not None:
+        return OutputKind("topk", k=int(k)) if 1 <= int(k) <= MAX_K else None
+    if int(bits) > MAX_FRACTION_BITS:
+        return None
+    if ends is None:
+        return OutputKind("scores", bits=int(bits))
+    clip = _clip(ends[1:].split(":"), int(bits))
+    return None if clip is None else OutputKind("scores", bits=int(bits), clip=clip)
+
+
+def _clip(ends: list[str], bits: int) -> tuple[int, int] | None:
+    try:
+        low, high = (math.ldexp(float(end), bits) for end in ends)
+    except (ValueError, OverflowError):
+        return None
+    if not (-CLIP_LIMIT < low <= high < CLIP_LIMIT and low.is_integer() and high.is_integer()):
+        return None
+    return int(low), int(high)
