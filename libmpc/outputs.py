@@ -26,6 +26,7 @@ from libmpc.errors import InputError
 MAX_K = 16
 MAX_FRACTION_BITS = fixedpoint.FRACTION_BITS
 CLIP_LIMIT = 1 << 30  # in units of the last fraction bit
+Answer = NDArray[np.float64] | NDArray[np.int64]
 Name = Literal["logits", "label", "topk", "scores", "count", "confusion"]
 _TEXT = re.compile(r"topk:([0-9]{1,2})|scores:([0-9]{1,2})(:.{1,99})?")
 _BARE: dict[str, Name] = {
@@ -111,7 +112,7 @@ def scores(bits: int, clip: tuple[float, float] | None = None) -> OutputKind:
     return parse(f"scores:{bits}{ends}")
 
 
-def combine(kind: OutputKind, first: NDArray[np.uint64], second: NDArray[np.uint64]) -> object:
+def combine(kind: OutputKind, first: NDArray[np.uint64], second: NDArray[np.uint64]) -> Answer:
     """The answer that two shares (batch, …) make: of ``logits`` and ``scores`` float64 in the
     logits' shape, of ``label`` int64 (batch,), of ``topk`` int64 (batch, k), of the others int64
     (batch, …).
@@ -128,14 +129,14 @@ def labels_of(kind: OutputKind, bits: NDArray[np.uint64]) -> NDArray[np.int64]:
     return found[:, 0] if kind.name == "label" else found
 
 
-def value_of(kind: OutputKind, ring: NDArray[np.uint64]) -> NDArray[np.float64] | NDArray[np.int64]:
+def value_of(kind: OutputKind, ring: NDArray[np.uint64]) -> Answer:
     """Real numbers, or integers where something is counted."""
     if kind.takes_labels:
         return fixedpoint.to_signed(ring)
     return fixedpoint.decode(ring, fixedpoint.PRODUCT_BITS)
 
 
-def plain(kind: OutputKind, logits: NDArray[np.float64]) -> NDArray[np.float64] | NDArray[np.int64]:
+def plain(kind: OutputKind, logits: NDArray[np.float64]) -> Answer:
     """What numpy makes of logits (batch, classes): the meaning of a kind that takes no labels."""
     if kind.name == "label":
         best: NDArray[np.int64] = np.argmax(logits, axis=1)

@@ -164,9 +164,9 @@ class Preparer:
             case BiasStep():
                 return None
             case _ if isinstance(step, TailStep):
-                part, own = prepare_tail(index, step, party, self.batch, masks, stream, correction)
-                if own is not None:
-                    self._masks[index] = own
+                part, lam = prepare_tail(index, step, party, self.batch, masks, stream, correction)
+                if lam is not None:
+                    self._masks[index] = lam
                 return part
             case _:
                 if self.plan.kinds[index] == "masked":
