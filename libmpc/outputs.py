@@ -17,16 +17,11 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from libmpc import fixedpoint
 from libmpc.errors import InputError
 
 MAX_K = 16
-MAX_FRACTION_BITS = fixedpoint.FRACTION_BITS
+MAX_FRACTION_BITS = 16
 CLIP_LIMIT = 1 << 30  # in units of the last fraction bit
-Answer = NDArray[np.float64] | NDArray[np.int64]
 Name = Literal["logits", "label", "topk", "scores", "count", "confusion"]
 _TEXT = re.compile(r"topk:([0-9]{1,2})|scores:([0-9]{1,2})(:.{1,99})?")
 _BARE: dict[str, Name] = {
@@ -112,65 +107,21 @@ def scores(bits: int, clip: tuple[float, float] | None = None) -> OutputKind:
     return parse(f"scores:{bits}{ends}")
 
 
-def combine(kind: OutputKind, first: NDArray[np.uint64], second: NDArray[np.uint64]) -> Answer:
-    """The answer that two shares (batch, …) make: of ``logits`` and ``scores`` float64 in the
-    logits' shape, of ``label`` int64 (batch,), of ``topk`` int64 (batch, k), of the others int64
-    (batch, …).
+def allows(policy: OutputKind, kind: OutputKind) -> bool:
+    """Whether an owner who allows ``policy`` allows ``kind``, which then tells nothing more.
+
+    Logits tell everything else; a label, whether it is the one that somebody has in mind; rounded
+    scores tell less than an index, where they are equal, so nothing else is made of those.
     """
-    if kind.in_bits:
-        return labels_of(kind, first ^ second)
-    return value_of(kind, first + second)
+    if policy.name == "logits" or policy == kind:
+        return True
+    if policy.name in ("label", "topk"):
+        return kind.takes_labels or kind.name == "label" or _fewer(policy, kind)
+    return policy.name == "confusion" and kind.name == "count"
 
 
-def labels_of(kind: OutputKind, bits: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """The indices that bits (batch, k, width), lowest first, stand for."""
-    weights = np.int64(1) << np.arange(bits.shape[2], dtype=np.int64)
-    found: NDArray[np.int64] = (bits & np.uint64(1)).astype(np.int64) @ weights
-    return found[:, 0] if kind.name == "label" else found
-
-
-def value_of(kind: OutputKind, ring: NDArray[np.uint64]) -> Answer:
-    """Real numbers, or integers where something is counted."""
-    if kind.takes_labels:
-        return fixedpoint.to_signed(ring)
-    return fixedpoint.decode(ring, fixedpoint.PRODUCT_BITS)
-
-
-def plain(kind: OutputKind, logits: NDArray[np.float64]) -> Answer:
-    """What numpy makes of logits (batch, classes): the meaning of a kind that takes no labels."""
-    if kind.name == "label":
-        best: NDArray[np.int64] = np.argmax(logits, axis=1)
-        return best
-    if kind.name == "topk":
-        order: NDArray[np.int64] = np.argsort(-logits, axis=1, kind="stable")
-        return order[:, : kind.k]
-    if kind.name == "scores":
-        units = np.floor(np.ldexp(logits, kind.bits))
-        if kind.clip is not None:
-            units = units.clip(*kind.clip)
-        rounded: NDArray[np.float64] = np.ldexp(units, -kind.bits)
-        return rounded
-    if kind.name == "logits":
-        return logits
-    raise InputError(f"{kind} needs labels")
-
-
-def label_digits(labels: object, classes: int) -> NDArray[np.uint64]:
-    """The bits, lowest first, (batch, width), of labels from 0 to ``classes`` − 1.
-
-    Raises:
-        InputError: not a vector of whole numbers in that range.
-    """
-    array = np.asarray(labels)
-    if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise InputError("labels are one whole number for each sample")
-    if array.size and (array.min() < 0 or array.max() >= classes):
-        raise InputError(f"labels of this model go from 0 to {classes - 1}")
-    width = max(1, (classes - 1).bit_length())
-    digits: NDArray[np.uint64] = array.astype(np.uint64)[:, np.newaxis] >> np.arange(
-        width, dtype=np.uint64
-    ) & np.uint64(1)
-    return digits
+def _fewer(policy: OutputKind, kind: OutputKind) -> bool:
+    return kind.name == "topk" and kind.k <= policy.k
 
 
 def _parse(text: str) -> OutputKind | None:

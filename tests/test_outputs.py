@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libmpc import outputs
+from libmpc import answers, outputs
 from libmpc.errors import InputError
 from libmpc.outputs import OutputKind
 
@@ -66,7 +66,7 @@ def test_meanings() -> None:
     logits = np.array([[1.0, 3.0, 3.0, -2.0], [0.0, 0.0, 0.0, 0.0], [-1.5, -1.25, -9.0, -1.25]])
 
     def of(text: str) -> list[object]:
-        return outputs.plain(outputs.parse(text), logits).tolist()
+        return answers.plain(outputs.parse(text), logits).tolist()
 
     assert of("label") == [1, 0, 1]
     assert of("topk:3") == [[1, 2, 0], [0, 1, 2], [1, 3, 0]]
@@ -78,21 +78,21 @@ def test_meanings() -> None:
 
 
 def test_shares_are_put_together() -> None:
-    digits = outputs.label_digits([5, 0, 9], 10)
+    digits = answers.label_digits([5, 0, 9], 10)
     assert digits.tolist() == [[1, 0, 1, 0], [0, 0, 0, 0], [1, 0, 0, 1]]
     first = np.array([[1, 1, 0, 1]] * 3, np.uint64)
     shares = ((first ^ digits)[:, np.newaxis], first[:, np.newaxis])
-    assert outputs.combine(outputs.parse("label"), *shares).tolist() == [5, 0, 9]
-    assert outputs.combine(outputs.parse("topk:1"), *shares).tolist() == [[5], [0], [9]]
+    assert answers.combine(outputs.parse("label"), *shares).tolist() == [5, 0, 9]
+    assert answers.combine(outputs.parse("topk:1"), *shares).tolist() == [[5], [0], [9]]
     words = np.array([[3 << 32, (1 << 48) - (1 << 31)]], np.uint64)
     seven = np.full_like(words, 7)
-    logits = outputs.combine(outputs.parse("scores:4"), words - seven, seven)
+    logits = answers.combine(outputs.parse("scores:4"), words - seven, seven)
     assert logits.tolist() == [[3.0, -0.5]]
-    counts = outputs.combine(outputs.parse("count"), words * np.uint64(0), seven)
+    counts = answers.combine(outputs.parse("count"), words * np.uint64(0), seven)
     assert counts.tolist() == [[7, 7]]
 
 
 @pytest.mark.parametrize("labels", [[0, 10], [-1], [0.0], [[1]], "x", [2**63]])
 def test_labels_that_do_not_fit(labels: object) -> None:
     with pytest.raises(InputError, match="label"):
-        outputs.label_digits(labels, 10)
+        answers.label_digits(labels, 10)

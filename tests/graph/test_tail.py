@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from libmpc import fixedpoint, outputs
+from libmpc import answers, fixedpoint, outputs
 from libmpc.errors import InputError, ModelError, RangeError
 from libmpc.graph.plan import (
     AddStep,
@@ -73,8 +73,8 @@ def test_the_reference_means_what_numpy_means(classes: int, seed: int, text: str
     plan, weights, x = exactly(logits)
     kind = outputs.parse(text)
     found = run_reference(with_output(plan, kind), weights, x)
-    wanted = outputs.plain(kind, np.ldexp(logits.astype(np.float64), -32))
-    assert np.array_equal(outputs.combine(kind, found, np.zeros_like(found)), wanted)
+    wanted = answers.plain(kind, np.ldexp(logits.astype(np.float64), -32))
+    assert np.array_equal(answers.combine(kind, found, np.zeros_like(found)), wanted)
 
 
 @pytest.mark.parametrize("classes", [2, 10, 33, 64])
@@ -83,7 +83,7 @@ def test_counts_are_those_of_numpy(classes: int) -> None:
     plan, weights, x = exactly(logits)
     labels = np.random.default_rng(1).integers(0, classes, 50)
     labels[:20] = logits[:20].argmax(axis=1)
-    digits = outputs.label_digits(labels, classes)
+    digits = answers.label_digits(labels, classes)
     hits = run_reference(with_output(plan, outputs.parse("count")), weights, x, digits)
     assert hits.sum() == (logits.argmax(axis=1) == labels).sum() >= 20
     cells = run_reference(with_output(plan, outputs.parse("confusion")), weights, x, digits)
@@ -103,8 +103,8 @@ def test_many_classes(classes: int) -> None:
     for text in ("label", "topk:5", "topk:16"):
         kind = outputs.parse(text)
         found = run_reference(with_output(plan, kind), weights, x)
-        wanted = outputs.plain(kind, logits.astype(np.float64))
-        assert np.array_equal(outputs.combine(kind, found, np.zeros_like(found)), wanted)
+        wanted = answers.plain(kind, logits.astype(np.float64))
+        assert np.array_equal(answers.combine(kind, found, np.zeros_like(found)), wanted)
 
 
 def test_a_variant_has_a_digest_of_its_own() -> None:
@@ -213,7 +213,7 @@ def test_the_range_is_sharp() -> None:
         logits = np.array([[top, -(2**46)]])
         plan, weights, x = exactly(logits)
         found = Simulation(with_output(plan, label), weights).query(x)
-        assert (outputs.combine(label, found, np.zeros_like(found)) == 0) == right
+        assert (answers.combine(label, found, np.zeros_like(found)) == 0) == right
         assert fits(Span(-(2.0**46), float(top)), label) == right
 
 

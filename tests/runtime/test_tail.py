@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libmpc import outputs
+from libmpc import answers, outputs
 from libmpc.graph.plan import Plan
 from libmpc.graph.reference import run_reference
 from libmpc.graph.tail import with_output
@@ -59,13 +59,13 @@ def test_shares_give_what_numpy_gives(
     if kind.takes_labels:
         labels = np.random.default_rng(seed).integers(0, classes, batch)
         labels[::2] = logits[::2].argmax(axis=1)
-        digits = outputs.label_digits(labels, classes)
+        digits = answers.label_digits(labels, classes)
     simulation = Simulation(variant, weights, window=window)
     found = simulation.query(x, digits)
     assert np.array_equal(found, run_reference(variant, weights, x, digits))
     if labels is None:
-        wanted = outputs.plain(kind, np.ldexp(logits.astype(np.float64), -32))
-        assert np.array_equal(outputs.combine(kind, found, np.zeros_like(found)), wanted)
+        wanted = answers.plain(kind, np.ldexp(logits.astype(np.float64), -32))
+        assert np.array_equal(answers.combine(kind, found, np.zeros_like(found)), wanted)
     elif text == "count":
         assert found[:, 0].tolist() == (logits.argmax(axis=1) == labels).tolist()
     else:
@@ -83,8 +83,8 @@ def test_a_thousand_classes(text: str) -> None:
     plan, weights, x = exactly(logits)
     kind = outputs.parse(text)
     found = Simulation(with_output(plan, kind), weights).query(x)
-    wanted = outputs.plain(kind, logits.astype(np.float64))
-    assert np.array_equal(outputs.combine(kind, found, np.zeros_like(found)), wanted)
+    wanted = answers.plain(kind, logits.astype(np.float64))
+    assert np.array_equal(answers.combine(kind, found, np.zeros_like(found)), wanted)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_convolutional_network() -> None:
     signed = (logits << np.uint64(16)).view(np.int64) >> 16
     simulation = Simulation(plan, weights)
     found = simulation.query(x)
-    assert outputs.labels_of(outputs.parse("label"), found).tolist() == signed.argmax(1).tolist()
+    assert answers.labels_of(outputs.parse("label"), found).tolist() == signed.argmax(1).tolist()
     assert simulation.traffic.rounds == 16
 
 
