@@ -20,6 +20,7 @@ from typing import Literal
 from libmpc.errors import InputError
 
 MAX_K = 16
+MAX_CANDIDATES = 4096
 MAX_FRACTION_BITS = 16
 CLIP_LIMIT = 1 << 30  # in units of the last fraction bit
 Name = Literal["logits", "label", "topk", "scores", "count", "confusion"]
@@ -118,6 +119,27 @@ def allows(policy: OutputKind, kind: OutputKind) -> bool:
     if policy.name in ("label", "topk"):
         return kind.takes_labels or kind.name == "label" or _fewer(policy, kind)
     return policy.name == "confusion" and kind.name == "count"
+
+
+def answer_shape(kind: OutputKind, logits: tuple[int, ...]) -> tuple[int, ...]:
+    """One sample's shape of the shares that leave, for a model whose logits have this shape.
+
+    Raises:
+        InputError: the model has no such answers.
+    """
+    if kind.name in ("logits", "scores"):
+        return logits
+    classes = logits[-1]
+    if math.prod(logits) != classes or not 2 <= classes <= MAX_CANDIDATES:
+        raise InputError(
+            f"the model's output has the shape {logits}; labels need one row of 2 to "
+            f"{MAX_CANDIDATES} values"
+        )
+    if kind.k > classes:
+        raise InputError(f"the model has {classes} outputs, fewer than the {kind.k} asked for")
+    if kind.in_bits:
+        return (kind.k, max(1, (classes - 1).bit_length()))
+    return (1,) if kind.name == "count" else (classes, classes)
 
 
 def _fewer(policy: OutputKind, kind: OutputKind) -> bool:

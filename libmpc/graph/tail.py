@@ -32,8 +32,8 @@ from libmpc.graph.plan import (
     TruncateStep,
     label_bits,
 )
-from libmpc.graph.plan.tail import MAX_CANDIDATES, MAX_TALLY_BITS
-from libmpc.outputs import OutputKind
+from libmpc.graph.plan.tail import MAX_TALLY_BITS
+from libmpc.outputs import MAX_CANDIDATES, OutputKind
 
 GROUP = 32
 """Candidates that are compared all at once, if not more are needed for the winners asked for."""

@@ -13,8 +13,8 @@ from pydantic import Field, model_validator
 
 from libmpc.graph.plan.base import BaseStep, Elementwise, Index, Kind, OneSource
 from libmpc.graph.plan.groups import Groups
+from libmpc.outputs import MAX_CANDIDATES
 
-MAX_CANDIDATES = 4096
 MAX_GROUP = 64
 MAX_LABEL_BITS = 12
 MAX_TALLY_BITS = 6
