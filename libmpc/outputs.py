@@ -73,6 +73,9 @@ class OutputKind:
         return self.name in ("label", "topk")
 
 
+LOGITS = OutputKind()
+
+
 def parse(text: str) -> OutputKind:
     """The kind that a text stands for.
 

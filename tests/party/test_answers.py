@@ -102,10 +102,11 @@ def test_bundles_are_kept_ready_for_what_the_owner_allows(tmp_path: Path) -> Non
         async with triple(tmp_path) as parties:
             gateway = await parties.gateway()
             model = await gateway.push(PLAN, WEIGHTS, output="label")
+            key = f"{model}:label", 1
             for party in (0, 1):
-                key = f"{model}:label", 1
-                await until(lambda node=parties.nodes[party]: node.pool_levels.get(key, 0) > 1)  # type: ignore[misc]
-                assert {variant for variant, _ in parties.nodes[party].pool_levels} == {key[0]}
+                node = parties.nodes[party]
+                await until(lambda node=node: node.pool_levels.get(key, 0) > 1)  # type: ignore[misc]
+                assert {variant for variant, _ in node.pool_levels} == {key[0]}
             await gateway.query(inputs(), output="topk:1")
             await until(lambda: (f"{model}:topk:1", 1) in parties.nodes[1].pool_levels)
             await gateway.command(model, "stop")
