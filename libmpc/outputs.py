@@ -114,11 +114,14 @@ def scores(bits: int, clip: tuple[float, float] | None = None) -> OutputKind:
 def allows(policy: OutputKind, kind: OutputKind) -> bool:
     """Whether an owner who allows ``policy`` allows ``kind``, which then tells nothing more.
 
-    Logits tell everything else; a label, whether it is the one that somebody has in mind; rounded
-    scores tell less than an index, where they are equal, so nothing else is made of those.
+    Logits tell everything else; but clipping is left to owners, so that a model has few variants.
+    A label tells whether it is the one that somebody has in mind. Rounded scores do not tell which
+    of two equal ones was larger, so nothing else is made where an owner allows only those.
     """
-    if policy.name == "logits" or policy == kind:
+    if policy == kind:
         return True
+    if policy.name == "logits":
+        return kind.clip is None
     if policy.name in ("label", "topk"):
         return kind.takes_labels or kind.name == "label" or _fewer(policy, kind)
     return policy.name == "confusion" and kind.name == "count"

@@ -62,6 +62,22 @@ def test_every_range_has_one_text(bits: int, low: int, width: int) -> None:
     assert outputs.parse(str(kind)) == kind
 
 
+def test_what_an_owner_allows() -> None:
+    allowed = {
+        "logits": {"logits", "label", "topk:1", "topk:2", "scores:8", "count", "confusion"},
+        "topk:2": {"label", "topk:1", "topk:2", "count", "confusion"},
+        "label": {"label", "topk:1", "count", "confusion"},
+        "scores:8": {"scores:8"},
+        "scores:8:-4.0:4.0": {"scores:8:-4.0:4.0"},
+        "confusion": {"confusion", "count"},
+        "count": {"count"},
+    }
+    every = set().union(*allowed.values())
+    for policy, kinds in allowed.items():
+        found = {k for k in every if outputs.allows(outputs.parse(policy), outputs.parse(k))}
+        assert found == kinds
+
+
 def test_meanings() -> None:
     logits = np.array([[1.0, 3.0, 3.0, -2.0], [0.0, 0.0, 0.0, 0.0], [-1.5, -1.25, -9.0, -1.25]])
 
