@@ -16,7 +16,14 @@ from libmpc.party.entry import Entry
 from libmpc.party.keys import CORRELATED, bundle_stream
 from libmpc.party.messages import Deal
 from libmpc.party.run import run_digest
-from libmpc.party.variants import Variants, model_of, variant_bytes, variant_name
+from libmpc.party.variants import (
+    MAX_WANTED,
+    Variants,
+    Wanted,
+    model_of,
+    variant_bytes,
+    variant_name,
+)
 from libmpc.wire.context import context
 from libmpc.wire.errors import WireError
 from tests.graph.test_tail import dense
@@ -115,3 +122,11 @@ def test_an_entry_that_has_changed_since() -> None:
     one, other = (found.answering(e, KINDS[1]) for e in (first, second))
     assert one.plan is other.plan
     assert other.sharing == second.sharing
+
+
+def test_the_last_ones_asked_for_are_remembered() -> None:
+    wanted = Wanted()
+    for name in ("a", "b", "c", "a", "d", "e"):
+        wanted.ask(name)
+    assert list(wanted) == ["c", "a", "d", "e"]
+    assert len(list(wanted)) == MAX_WANTED

@@ -9,7 +9,7 @@ from libmpc.graph.plan.groups import Groups
 from libmpc.prg import Stream
 from libmpc.protocol import ProtocolError, lookup, mask, output_bits, pick, pick_bits, top
 from libmpc.runtime.channel import Traffic
-from tests.protocol import label_book
+from tests.protocol import label_book, label_book_top
 from tests.protocol.harness import MASK, STEP, ConstantStream, Words, fresh
 from tests.protocol.label_steps import (
     Halves,
@@ -159,7 +159,7 @@ def test_top_is_by_the_book(form: tuple[int, int, int], seed: int) -> None:
     values = rng.integers(-(2**46), 2**46, 2 * groups.candidates, np.int64) >> rng.integers(0, 47)
     flat, lam = values.view(np.uint64), uniform(values.size, seed)
     _, sent = run_top(groups, flat, lam)
-    book = label_book.top(STEP, KEYS, ints(flat + lam), ints(lam), form)
+    book = label_book_top.top(STEP, KEYS, ints(flat + lam), ints(lam), form)
     assert (sent.correction, sent.messages) == (book.correction, book.messages)
     assert lists(sent.results) == list(book.results)
 
@@ -168,7 +168,7 @@ def test_the_largest_pattern_is_by_the_book() -> None:
     form = (10, 1, 1)
     flat, lam = uniform(20) >> np.uint64(20), uniform(20, 1)
     _, sent = run_top(Groups(*form), flat, lam)
-    book = label_book.top(STEP, KEYS, ints(flat + lam), ints(lam), form)
+    book = label_book_top.top(STEP, KEYS, ints(flat + lam), ints(lam), form)
     assert (sent.correction, sent.messages) == (book.correction, book.messages)
     assert lists(sent.results) == list(book.results)
 
