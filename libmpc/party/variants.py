@@ -13,7 +13,7 @@ from dataclasses import replace
 from libmpc.errors import InputError, ModelError
 from libmpc.graph.plan import Plan
 from libmpc.graph.tail import with_output
-from libmpc.outputs import OutputKind, parse
+from libmpc.outputs import OutputKind, allows, parse
 from libmpc.party.entry import Entry
 
 MAX_KEPT = 64
@@ -44,15 +44,19 @@ class Variants:
         self._plans: OrderedDict[str, Plan] = OrderedDict()
 
     def find(self, entries: Mapping[str, Entry], name: str) -> Entry | None:
-        """The entry that a variant's name stands for; ``None`` if the model is not stored, or
-        does not have such an output.
+        """The entry that a variant's name stands for; ``None`` if the model is not stored, does not
+        have such an output, or its owner does not allow that.
         """
         model, _, output = name.partition(":")
         entry = entries.get(model)
         if entry is None or not output:
             return entry
         try:
-            return self.answering(entry, parse(output))
+            kind = parse(output)
+            # What is allowed is not much, and so is what is kept of variants, by name.
+            if not allows(parse(entry.manifest.output), kind):
+                return None
+            return self.answering(entry, kind)
         except (InputError, ModelError):
             return None
 

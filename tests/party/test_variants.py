@@ -34,11 +34,14 @@ KINDS = [
 ]
 
 
-def entry(classes: int = 10) -> Entry:
+CLIPPED = KINDS[-1]
+
+
+def entry(classes: int = 10, output: str = "logits") -> Entry:
     unused: Any = None
     return Entry(
         record=SimpleNamespace(model=MODEL),  # type: ignore[arg-type]
-        manifest=unused,
+        manifest=SimpleNamespace(output=output),  # type: ignore[arg-type]
         plan=dense(classes),
         sharing=bytes(32),
         weights=unused,
@@ -65,7 +68,7 @@ def test_messages_bound_the_name(name: str) -> None:
 
 def test_every_variant_is_found() -> None:
     found, stored = Variants(), {MODEL: entry()}
-    for kind in KINDS:
+    for kind in KINDS[:-1]:
         name = variant_name(MODEL, kind)
         answering = found.find(stored, name)
         assert answering is not None
@@ -75,6 +78,11 @@ def test_every_variant_is_found() -> None:
     assert found.find(stored, MODEL) is stored[MODEL]
     for wrong in ("cd" * 32, MODEL + ":topk:11", MODEL + ":nonsense", MODEL + ":topk:02"):
         assert found.find(stored, wrong) is None
+    name = variant_name(MODEL, CLIPPED)
+    assert found.find(stored, name) is None  # the owner's affair
+    only = {MODEL: entry(output=str(CLIPPED))}
+    assert found.find(only, name) == found.answering(only[MODEL], CLIPPED)
+    assert found.find(only, MODEL + ":label") is None
     with pytest.raises(ModelError):
         Variants().answering(entry(1), KINDS[1])
 
@@ -89,9 +97,9 @@ def test_a_plan_is_derived_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(variants, "with_output", counted)
     found, stored = Variants(), {MODEL: entry()}
     for _ in range(3):
-        for kind in KINDS:
+        for kind in KINDS[:-1]:
             found.find(stored, variant_name(MODEL, kind))
-    assert derived == KINDS[1:]
+    assert derived == KINDS[1:-1]
     for bits in range(17):  # more than are kept
         for high in range(1, 5):
             found.answering(stored[MODEL], OutputKind("scores", bits=bits, clip=(0, high)))

@@ -15,7 +15,7 @@ from libmpc.graph.plan import Plan
 from libmpc.graph.reference import run_reference
 from libmpc.graph.tail import with_output
 from libmpc.protocol import Cost
-from libmpc.runtime import Preparer, Simulation, correction_sizes, evaluate, plan_cost
+from libmpc.runtime import Preparer, Simulation, correction_sizes, deal, evaluate, plan_cost
 from libmpc.runtime.sizes import prepared_sizes
 from libmpc.runtime.warmup import every_tail
 from libmpc.shares import split_bits
@@ -188,6 +188,24 @@ def test_every_message_depends_on_fresh_masks(plan: Plan) -> None:
         for (sender, tag), message in trio.messages.items():
             if sender == party:
                 assert message != before[sender, tag]
+
+
+@every
+@pytest.mark.parametrize("offset", [0, 1])
+def test_dealt_into_used_memory_wherever_it_begins(
+    plan: Plan, offset: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Corrections lie one behind the other, and some have an odd number of bytes."""
+    trio, x, labels = trio_of(plan)
+    wanted = trio.run(x, np.zeros_like(x), labels=labels)
+    joined = b"".join(trio.corrections(2).values())
+    buffer = np.full(offset + len(joined), 0xA5, np.uint8)
+    streams = [trio.stream(party, 0, 2) for party in (0, 1)]
+    parts = dict(deal(plan, trio.dealer, 2, *streams, buffer[offset:].data))
+    assert buffer[offset:].tobytes() == joined
+    monkeypatch.setattr(trio, "corrections", lambda batch, keys: parts)
+    for found, share in zip(trio.run(x, np.zeros_like(x), labels=labels), wanted, strict=True):
+        assert np.array_equal(found, share)
 
 
 def test_the_layout_of_streams_is_pinned() -> None:
