@@ -187,7 +187,8 @@ class Leader(Evaluator):
             by_variant.setdefault(query.entry.variant, []).append(query)
         for together in by_variant.values():
             entry, batch = together[0].entry, next(self._batches)
-            self._wanted.ask(entry.variant)
+            if entry.variant != entry.first_variant:
+                self._wanted.ask(entry.variant)
             for rung, parts in cut(together, self.sizes.ladder(entry), self.sizes.run_rows(entry)):
                 # Long runs, of a large network or batch, must not hold up the others.
                 streamed = self.sizes.streamed(entry, rung)
@@ -198,7 +199,7 @@ class Leader(Evaluator):
         """The served models' own outputs, and others that were asked for of late."""
         models = [model for model in self.served if model not in self._missing]
         first = [self._catalog.entries[model].first_variant for model in models]
-        return [*first, *(v for v in self._wanted if v not in first and model_of(v) in models)]
+        return [*first, *(variant for variant in self._wanted if model_of(variant) in models)]
 
     def dismiss(self, number: str) -> None:
         """Tell party 1 of a query that will not be run, so that it need not wait there."""

@@ -43,6 +43,7 @@ from libmpc.protocol.wide import PreparedWide
 Ring = NDArray[np.uint64]
 LARGEST_AT_ONCE = 12
 """Candidates of a group whose winner is read from its pattern; tables double with each more."""
+_SECONDS_PER_PAIR = 2e-9  # of any one kernel but those of the wide comparison
 
 
 def at_once(groups: Groups) -> bool:
@@ -155,15 +156,16 @@ async def evaluate(
     m = m.reshape(-1)
     form = (groups.candidates, groups.groups)
     rows = np.empty(m.size * groups.keep, np.uint64)
-    differences = _differences(m, groups)
+    seconds = m.size // groups.candidates * groups.pairs * _SECONDS_PER_PAIR
+    differences = await compute.run(seconds, _differences, m, groups)
     ours, theirs = await wide.evaluate(step, party, differences, prepared.wide, exchange, compute)
     opened = np.empty(m.size, np.uint64)
     if prepared.rank is None:
-        kernels.patterns(ours, theirs, np.uint64(0), *form, opened)
+        await compute.run(seconds, kernels.patterns, ours, theirs, np.uint64(0), *form, opened)
         kernels.read_winner(opened, prepared.tables, rows)
         return rows
-    one = np.uint64(1 - party)
-    kernels.scores(ours, theirs, prepared.wide.words[wide.TOP], one, *form, opened)
+    one, shares = np.uint64(1 - party), prepared.wide.words[wide.TOP]
+    await compute.run(seconds, kernels.scores, ours, theirs, shares, one, *form, opened)
     # SECURITY: scores are ranks; each leaves under a fresh mask that is uniform modulo 2^b.
     message = (opened.astype(np.uint16) + prepared.rank) & _modulus(groups)
     received = await swap(exchange, round_tag(step, 2), message)
