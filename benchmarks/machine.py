@@ -10,7 +10,7 @@ from typing import Any
 
 from libmpc import __version__
 
-_PACKAGES = ("numpy", "numba", "cryptography", "granian", "uvicorn", "uvloop", "httpx")
+_PACKAGES = ("numpy", "numba", "cryptography", "h2", "uvicorn", "uvloop", "httpx")
 
 
 def describe() -> dict[str, Any]:

@@ -38,7 +38,7 @@ from libmpc.wire.errors import WireError
 
 log = logging.getLogger(__name__)
 
-Post = Callable[..., None]  # (kind, bundle, step, *buffers): sends without waiting
+Post = Callable[..., None]  # ``Link.post``
 
 
 @dataclass(frozen=True)
@@ -270,13 +270,15 @@ class Evaluator:
                 part.query.released = True
                 self._desk.release(part.query)
 
-    def _post(self, kind: Kind, bundle: int, step: int, payload: Buffer) -> None:
+    def _post(
+        self, kind: Kind, bundle: int, step: int, payload: Buffer, *, more: bool = False
+    ) -> None:
         # SECURITY: bundle numbers begin anew in the next epoch, on the same link; nothing of this
         # one may be sent into it.
         if self._closed:
             raise RunAborted
         # A run waits for the peer after each of its messages, so they cannot pile up.
-        self._peer(kind, bundle, step, payload)
+        self._peer(kind, bundle, step, payload, more=more)
 
     def _tell(self, kind: Kind, bundle: int, body: bytes = b"") -> None:
         """Where the link is down, the peer ends the run or the bundle by itself."""

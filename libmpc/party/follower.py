@@ -226,7 +226,7 @@ class Follower(Evaluator):
                 return
             self._check(header, entry, parts)
             agreement = RunAgreement(digest=header.digest)
-            self._post(Kind.AGREE, header.bundle, 0, agreement.encode())
+            self._post(Kind.AGREE, header.bundle, 0, agreement.encode(), more=True)
             if header.bundle in self._streams:
                 run.on_abort = self._streams[header.bundle][0].end
             await self._evaluate(run, entry, parts, bundle)

@@ -294,7 +294,7 @@ class Leader(Evaluator):
             for part in parts:
                 part.query.done.add_done_callback(lambda _: _end_unless_wanted(run, parts))
         try:
-            self._post(Kind.RUN, number, 0, header.encode())
+            self._post(Kind.RUN, number, 0, header.encode(), more=True)
             await self._evaluate(run, entry, parts, bundle)
         except RunAborted as ended:
             if not set(ended.refused) & {p.query.number for p in parts}:

@@ -45,6 +45,7 @@ class _LazyModule(ModuleType):
                 self._state = "absent"
                 raise
             self._state = "loaded"
+            self.__class__ = ModuleType  # type: ignore[assignment]  # whose names are found quicker
 
 
 def lazy_modules(package: str, *names: str) -> None:

@@ -19,6 +19,12 @@ def matmul_add(x: Any, w: Any, out: Any) -> None:
     n, depth = x.shape
     m = w.shape[1]
     block = 64
+    if n == 1 and depth <= block:  # too little for several rows at a time to pay
+        for k in range(depth):
+            a = x[0, k]
+            for j in range(m):
+                out[0, j] += a * w[k, j]
+        return
     for k0 in range(0, depth, block):
         k1 = min(depth, k0 + block)
         for i in range(n):

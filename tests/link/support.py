@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from libmpc.clock import Clock
@@ -12,6 +13,7 @@ from libmpc.link import (
     GATEWAY,
     Hello,
     Link,
+    LinkError,
     LinkSettings,
     LocalIdentity,
     MemoryStream,
@@ -21,6 +23,7 @@ from libmpc.link import (
     connect,
     memory_pair,
 )
+from tests.manual_clock import settle
 
 DEPLOYMENT = bytes(range(16))
 SECONDS = 20.0
@@ -81,3 +84,22 @@ class Ends:
 
 def versions(lowest: int, highest: int, major: int = 1) -> WireVersions:
     return WireVersions(major, lowest, highest)
+
+
+async def pair(**arguments: object) -> tuple[Ends, Link, Link]:
+    ends = Ends(**arguments)  # type: ignore[arg-type]
+    one, two = await ends.links()
+    await settle()  # the confirmation is through
+    return ends, one, two
+
+
+async def broken(link: Link) -> LinkError:
+    """Wait until the link is over; give the error."""
+    await asyncio.wait_for(link.wait_closed(), 5)
+    assert link.error is not None
+    assert not link.alive
+    with pytest.raises(LinkError):
+        link.post(1, 0, 0)
+    with pytest.raises(LinkError):
+        await link.send(1, 0, 0)
+    return link.error

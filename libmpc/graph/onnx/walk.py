@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto
+from onnx.defs import SchemaError, get_schema
 
 from libmpc.errors import ModelError
 from libmpc.graph.builder import GraphBuilder
@@ -115,6 +116,7 @@ class Walk:
         reader = READERS.get(op.kind)
         if reader is None and op.kind not in FOLDED:
             raise op.refuse(why_not(op.kind))
+        _check_arity(op)
         if all(not isinstance(value, Secret) for value in inputs):
             folded = self._constants.fold(op, [v for v in inputs if not isinstance(v, Secret)])
             return [*folded]
@@ -209,3 +211,13 @@ def _in_order(
         stack.append((name, True))
         stack.extend((read, False) for read in reversed(node_.input))
     return order
+
+
+def _check_arity(op: Op) -> None:
+    """``ModelError`` for a node that reads more or fewer values than ONNX says of its kind."""
+    try:
+        schema = get_schema(op.kind, op.opset)
+    except SchemaError:
+        raise op.refuse(f"is no operator of opset {op.opset}") from None
+    if not schema.min_input <= len(op.inputs) <= schema.max_input:
+        raise op.refuse(f"reads {len(op.inputs)} values, which {op.kind} cannot")
