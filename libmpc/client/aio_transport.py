@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -105,9 +106,11 @@ class _Connection(asyncio.Protocol):
         self._lost = False
         self._paused = False
         self._waiter: asyncio.Future[None] | None = None
+        self._poll = select.poll()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         self._pieces.append(data)
@@ -164,8 +167,10 @@ class _Connection(asyncio.Protocol):
 
     def usable(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Whether nothing has arrived since: that could only be the end."""
-        fresh = time.monotonic() - self.since < IDLE_SECONDS
-        return fresh and loop is self._loop and not self._lost and not self._pieces
+        if loop is not self._loop or self._lost or self._pieces:
+            return False
+        # The loop may not have seen yet what the socket has.
+        return time.monotonic() - self.since < IDLE_SECONDS and not self._poll.poll(0)
 
     def close(self) -> None:
         if self._transport is not None and not self._loop.is_closed():

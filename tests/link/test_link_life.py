@@ -216,7 +216,7 @@ def test_an_error_in_the_handler_breaks_the_link(caplog: pytest.LogCaptureFixtur
 
     asyncio.run(run())
     # Where, but not the text: it could hold a value.
-    assert "RuntimeError at test_link.py" in caplog.text
+    assert "RuntimeError at test_link_life.py" in caplog.text
     assert SECRET.decode() not in caplog.text
 
 
