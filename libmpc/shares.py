@@ -66,6 +66,12 @@ def split_with_seed(encoded: Ring, seed: bytes) -> tuple[AdditiveShare, Additive
     return AdditiveShare((encoded - second) & MASK), AdditiveShare(second)
 
 
+def split_bits(bits: Ring) -> tuple[Ring, Ring]:
+    """Two fresh XOR shares of a tensor of zeros and ones."""
+    second = expand_seed(new_seed(), bits.shape) & np.uint64(1)
+    return bits ^ second, second
+
+
 def reconstruct(first: AdditiveShare, second: AdditiveShare) -> Ring:
     """The tensor that two additive shares of it add up to.
 

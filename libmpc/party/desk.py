@@ -71,7 +71,7 @@ class QueryDesk:
         self._meters = meters
         self._failed = failed
         self._catalog = catalog
-        self._intake = Intake(index, deployment, keys, clock)
+        self._intake = Intake(index, deployment, keys, clock, catalog.variants)
         self._admission = Admission()
         self._releaser = Releaser(
             index,
