@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Self
 
 from libmpc.client.connection import Connection
 from libmpc.client.retry import RetryPolicy
+from libmpc.client.runner import Runner
 from libmpc.client.session import Session
-from libmpc.client.sync import Runner
 from libmpc.cluster.operations import Action, OwnerSession
 from libmpc.cluster.policy import Policy
 from libmpc.errors import ConfigError, InputError, ModelError
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import httpx
 
     from libmpc.client.card import ModelSummary
+    from libmpc.client.runner import PausingClock
     from libmpc.client.shell import Progress
-    from libmpc.client.sync import PausingClock
     from libmpc.graph.model import Model
     from libmpc.wire.descriptor import Descriptor
 

@@ -12,9 +12,11 @@ from libmpc.errors import ConflictError, LibmpcError, UnavailableError
 from libmpc.failure import describe
 from libmpc.party.catalog import Catalog
 from libmpc.party.entry import Entry
+from libmpc.party.evaluations import Evaluations
+from libmpc.party.intake import Intake
 from libmpc.party.messages import Batch
 from libmpc.party.meters import Meters
-from libmpc.party.queries import Admission, Intake, Query
+from libmpc.party.queries import Admission, Collect, Part, Pending, Query
 from libmpc.party.release import Releaser
 from libmpc.party.run import unavailable
 from libmpc.party.store import Store
@@ -61,12 +63,14 @@ class QueryDesk:
         self._catalog = catalog
         self._intake = Intake(index, deployment, keys, clock, catalog.variants)
         self._admission = Admission()
+        self.evaluations = Evaluations(clock)
         self._releaser = Releaser(
             index,
             deployment,
             catalog=catalog,
             store=store,
             admission=self._admission,
+            evaluations=self.evaluations,
             lock=lock,
             meters=meters,
         )
@@ -95,7 +99,11 @@ class QueryDesk:
         ready = []
         for header, envelope, reply in zip(headers, envelopes, replies, strict=True):
             try:
-                ready.append(await self._open(batch, header, envelope, reply))
+                opened = await self._open(batch, header, envelope, reply)
+                if isinstance(opened, Query):
+                    ready.append(opened)
+                else:
+                    self._spawn(self._releaser.collect(opened))
             except LibmpcError as error:
                 reply.set_exception(error)
                 self._settle(header.number, None)
@@ -114,27 +122,30 @@ class QueryDesk:
         header: QueryHeader,
         envelope: memoryview,
         reply: asyncio.Future[bytes],
-    ) -> Query:
+    ) -> Query | Collect:
         entry = self._catalog.entries.get(batch.model)
         if entry is None or header.model != batch.model:
             raise ConflictError("the model was replaced or deleted; fetch it again", status=409)
         self._intake.check(entry, header)
         self._intake.claim(header)
-        self._admission.admit(entry)
+        self._admission.check(entry)
         began = perf_counter()
-        try:
-            if len(envelope) > SHORT_BYTES:
-                query = await asyncio.to_thread(self._intake.open, entry, header, envelope, reply)
-            else:
-                query = self._intake.open(entry, header, envelope, reply)
-        except BaseException:
-            self._admission.leave(entry.record.model)
-            raise
+        if len(envelope) > SHORT_BYTES:
+            query = await asyncio.to_thread(self._intake.open, entry, header, envelope, reply)
+        else:
+            query = self._intake.open(entry, header, envelope, reply)
+        if isinstance(query, Part | Collect):
+            self.evaluations.join(query)
+        if isinstance(query, Part):
+            query.counted = True  # an evaluation is one request, counted when its sum leaves
+        else:
+            # What was in flight may have been counted while this one was opened.
+            self._admission.admit(self._catalog.entries.get(batch.model, entry))
         self._meters.opening.since(began)
         self._follow(query, entry, batch.timeout_ms / 1000)
         return query
 
-    def _follow(self, query: Query, entry: Entry, timeout: float) -> None:
+    def _follow(self, query: Pending, entry: Entry, timeout: float) -> None:
         late = UnavailableError(
             "the query's time is up; try again, or give it a longer timeout",
             status=503,
@@ -151,7 +162,8 @@ class QueryDesk:
                 self._failed(query.number)
 
         query.done.add_done_callback(finish)
-        self._settle(query.number, query)
+        if isinstance(query, Query):  # nothing is to be run for a sum
+            self._settle(query.number, query)
 
     def _settle(self, number: str, query: Query | None) -> None:
         self._known[number] = query
