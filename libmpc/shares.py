@@ -6,6 +6,7 @@ j also holds λj, and the dealer holds λ0 and λ1. Either half alone is uniform
 
 from __future__ import annotations
 
+import math
 import secrets
 from dataclasses import dataclass
 
@@ -47,7 +48,7 @@ def new_seed() -> bytes:
 
 def expand_seed(seed: bytes, shape: tuple[int, ...]) -> Ring:
     """The additive share that a 32-byte seed stands for: uniform in Z_2^48, of this shape."""
-    count = int(np.prod(shape, dtype=np.int64))
+    count = math.prod(shape)
     values: Ring = seed_stream(seed, _INPUT_LABEL).words(0, 0, count).reshape(shape) & MASK
     return values
 

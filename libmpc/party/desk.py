@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from time import perf_counter
+from typing import NamedTuple
 
 from libmpc.clock import Clock
 from libmpc.errors import ConflictError, LibmpcError, UnavailableError
@@ -33,6 +34,18 @@ MEMORY_SECONDS = 60.0
 SHORT_BYTES = 1 << 18
 
 Submit = Callable[[Sequence[Query]], None]
+
+
+class _Sealed(NamedTuple):
+    """One query of a batch, as it came."""
+
+    header: QueryHeader
+    envelope: memoryview
+    reply: asyncio.Future[bytes]
+
+
+_Admitted = tuple[Entry, _Sealed]
+_Opened = Query | Collect | Exception
 
 
 class QueryDesk:
@@ -80,70 +93,94 @@ class QueryDesk:
 
     def take(
         self, batch: Batch, envelopes: Sequence[memoryview], submit: Submit
-    ) -> list[tuple[QueryHeader, Awaitable[bytes]]]:
+    ) -> list[tuple[QueryHeader, asyncio.Future[bytes]]]:
         """Claim and open a batch, hand what is good to ``submit``; the replies come later."""
         loop = asyncio.get_running_loop()
-        replies: list[asyncio.Future[bytes]] = [loop.create_future() for _ in batch.entries]
         headers = [entry.header for entry in batch.entries]
-        self._spawn(self._take(batch, headers, envelopes, replies, submit))
+        replies: list[asyncio.Future[bytes]] = [loop.create_future() for _ in headers]
+        admitted = []
+        for item in map(_Sealed, headers, envelopes, replies):
+            try:
+                admitted.append((self._admit(batch, item.header), item))
+            except Exception as error:  # noqa: BLE001 - nobody may wait for a reply in vain
+                self._reject(item, error)
+        if all(len(item.envelope) <= SHORT_BYTES for _, item in admitted):
+            opened = []
+            for entry, item in admitted:
+                began = perf_counter()
+                opened.append(self._open(entry, item))
+                self._meters.opening.since(began)
+            self._submit(batch, admitted, opened, submit)
+        else:
+            self._spawn(self._take_long(batch, admitted, submit))
         return list(zip(headers, replies, strict=True))
 
-    async def _take(
-        self,
-        batch: Batch,
-        headers: Sequence[QueryHeader],
-        envelopes: Sequence[memoryview],
-        replies: Sequence[asyncio.Future[bytes]],
-        submit: Submit,
-    ) -> None:
-        ready = []
-        for header, envelope, reply in zip(headers, envelopes, replies, strict=True):
-            try:
-                opened = await self._open(batch, header, envelope, reply)
-                if isinstance(opened, Query):
-                    ready.append(opened)
-                else:
-                    self._spawn(self._releaser.collect(opened))
-            except LibmpcError as error:
-                reply.set_exception(error)
-                self._settle(header.number, None)
-                self._failed(header.number)
-            except Exception as error:  # noqa: BLE001 - nobody may wait for a reply in vain
-                log.error("a query could not be opened: %s", describe(error))
-                reply.set_exception(UnavailableError("an internal error", status=503))
-                self._settle(header.number, None)
-                self._failed(header.number)
-        if ready:
-            submit(ready)
+    async def _take_long(self, batch: Batch, admitted: Sequence[_Admitted], submit: Submit) -> None:
+        opened = []
+        for entry, item in admitted:
+            began = perf_counter()
+            opened.append(await asyncio.to_thread(self._open, entry, item))
+            self._meters.opening.since(began)
+        self._submit(batch, admitted, opened, submit)
 
-    async def _open(
-        self,
-        batch: Batch,
-        header: QueryHeader,
-        envelope: memoryview,
-        reply: asyncio.Future[bytes],
-    ) -> Query | Collect:
+    def _admit(self, batch: Batch, header: QueryHeader) -> Entry:
         entry = self._catalog.entries.get(batch.model)
         if entry is None or header.model != batch.model:
             raise ConflictError("the model was replaced or deleted; fetch it again", status=409)
         self._intake.check(entry, header)
         self._intake.claim(header)
         self._admission.check(entry)
-        began = perf_counter()
-        if len(envelope) > SHORT_BYTES:
-            query = await asyncio.to_thread(self._intake.open, entry, header, envelope, reply)
-        else:
-            query = self._intake.open(entry, header, envelope, reply)
+        return entry
+
+    def _open(self, entry: Entry, item: _Sealed) -> _Opened:
+        """In whatever thread."""
+        try:
+            return self._intake.open(entry, item.header, item.envelope, item.reply)
+        except Exception as error:  # noqa: BLE001 - given to ``_reject``
+            return error
+
+    def _submit(
+        self,
+        batch: Batch,
+        admitted: Sequence[_Admitted],
+        opened: Sequence[_Opened],
+        submit: Submit,
+    ) -> None:
+        ready = []
+        for (entry, item), query in zip(admitted, opened, strict=True):
+            try:
+                self._let_in(entry, query)
+            except Exception as error:  # noqa: BLE001 - as in ``take``
+                self._reject(item, error)
+                continue
+            assert not isinstance(query, Exception)
+            self._follow(query, entry, batch.timeout_ms / 1000)
+            if isinstance(query, Collect):
+                self._spawn(self._releaser.collect(query))
+            else:
+                ready.append(query)
+        if ready:
+            submit(ready)
+
+    def _let_in(self, entry: Entry, query: _Opened) -> None:
+        if isinstance(query, Exception):
+            raise query
         if isinstance(query, Part | Collect):
             self.evaluations.join(query)
         if isinstance(query, Part):
             query.counted = True  # an evaluation is one request, counted when its sum leaves
         else:
             # What was in flight may have been counted while this one was opened.
-            self._admission.admit(self._catalog.entries.get(batch.model, entry))
-        self._meters.opening.since(began)
-        self._follow(query, entry, batch.timeout_ms / 1000)
-        return query
+            self._admission.admit(self._catalog.entries.get(entry.record.model, entry))
+
+    def _reject(self, item: _Sealed, error: Exception) -> None:
+        if not isinstance(error, LibmpcError):
+            log.error("a query could not be opened: %s", describe(error))
+            error = UnavailableError("an internal error", status=503)
+        if not item.reply.done():  # else the gateway has gone meanwhile
+            item.reply.set_exception(error)
+        self._settle(item.header.number, None)
+        self._failed(item.header.number)
 
     def _follow(self, query: Pending, entry: Entry, timeout: float) -> None:
         late = UnavailableError(
