@@ -22,6 +22,7 @@ from libmpc.cli import (
     query,
     reference,
     service,
+    token,
     up,
 )
 from libmpc.cli.options import UsageError
@@ -68,7 +69,9 @@ def _options(
         raise typer.Exit(2)
 
 
-for group in (demo, init, up, service, push, models, query, bench, reference, explain, check):
+for group in (
+    *(demo, init, up, service, token, push, models, query, bench, reference, explain, check),
+):
     group.register(app)
 
 

@@ -7,8 +7,10 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from libmpc.access import AccessStore
 from libmpc.clock import Clock
 from libmpc.link import Link
+from services.gateway.access import Access
 from services.gateway.batching import Batcher, BatchSettings
 from services.gateway.bodies import Memory
 from services.gateway.catalogue import Catalogue
@@ -27,6 +29,7 @@ class Gateway:
     Args:
         deployment: the deployment's id (16 bytes).
         dial: makes a link to the party of that index; raises LinkError.
+        store: the tokens; closed with the gateway.
     """
 
     def __init__(
@@ -34,6 +37,7 @@ class Gateway:
         settings: GatewaySettings,
         deployment: bytes,
         dial: Callable[[int], Awaitable[Link]],
+        store: AccessStore,
         *,
         clock: Clock,
         timers: Timers,
@@ -41,7 +45,12 @@ class Gateway:
         self.settings = settings
         self.deployment = deployment
         self.timers = timers
+        self.clock = clock
         self.metrics = Metrics()
+        shared = settings.token_sha256
+        self.store = store
+        digest = None if shared is None else shared.get_secret_value()
+        self.access = Access(store, digest, clock)
         self._dial = dial
         self.links = [
             PartyLink(
@@ -90,6 +99,7 @@ class Gateway:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.access.close()
 
 
 def _batch_settings(settings: GatewaySettings) -> BatchSettings:

@@ -15,7 +15,7 @@ from libmpc.errors import ServiceError
 from libmpc.wire.context import WIRE_VERSION
 from libmpc.wire.signed import Signed
 from services.gateway import documents
-from services.gateway.auth import check_token
+from services.gateway.auth import check_sees, enter, holder_of
 from services.gateway.catalogue import ModelView
 from services.gateway.documents import body, errors
 from services.gateway.gateway import Gateway
@@ -79,7 +79,8 @@ def v2_routes(gateway: Gateway) -> APIRouter:
         responses=errors(404, 503),
         summary="A model's signed descriptor and the keys to seal queries to",
     )
-    async def metadata(name: str) -> Response:
+    async def metadata(name: str, request: Request) -> Response:
+        check_sees(holder_of(request), name)
         view, keys = await asyncio.gather(gateway.catalogue.view(name), gateway.parties.keys())
         return answer(200, _metadata(view, keys))
 
@@ -89,7 +90,8 @@ def v2_routes(gateway: Gateway) -> APIRouter:
         responses=errors(404, 503),
         summary="Whether a model answers queries",
     )
-    async def model_ready(name: str) -> Response:
+    async def model_ready(name: str, request: Request) -> Response:
+        check_sees(holder_of(request), name)
         view = await gateway.catalogue.view(name)
         reason = await gateway.reason() or ("" if view.state == "serving" else "it is stopped")
         if reason:
@@ -104,7 +106,7 @@ def v2_routes(gateway: Gateway) -> APIRouter:
         summary="One query",
     )
     async def inference(name: str, request: Request) -> Response:
-        return await infer(gateway, name, request)
+        return await infer(gateway, name, request, holder_of(request))
 
     return router
 
@@ -117,11 +119,11 @@ def inference_route(gateway: Gateway) -> Route:
 
     async def inference(request: Request) -> Response:
         try:
-            check_token(request, gateway.settings.token_sha256)
+            holder = enter(gateway.access, request, "client")
         except ServiceError as error:
             gateway.metrics.failed(error)
             raise
-        return await infer(gateway, request.path_params["name"], request)
+        return await infer(gateway, request.path_params["name"], request, holder)
 
     return Route("/v2/models/{name}/infer", inference, methods=["POST"], include_in_schema=False)
 
