@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import Self
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from libmpc.link import LinkSettings
-from services.common.settings import ServiceSettings
+from services.common.settings import SHA256, ServiceSettings
 
 MIB = 1 << 20
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class GatewaySettings(ServiceSettings):
@@ -98,7 +96,7 @@ class GatewaySettings(ServiceSettings):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         shared = self.token_sha256
-        if shared is not None and not _SHA256.fullmatch(shared.get_secret_value()):
+        if shared is not None and not SHA256.fullmatch(shared.get_secret_value()):
             raise ValueError("token_sha256 must be 64 lower-case hexadecimal digits")
         if self.max_batches < self.batches:
             raise ValueError("max_batches must not be less than batches")
