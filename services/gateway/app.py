@@ -10,10 +10,11 @@ from libmpc._version import __version__
 from libmpc.access import Role
 from services.gateway.auth import require
 from services.gateway.errors import HANDLERS, Guard
+from services.gateway.express import Express
 from services.gateway.gateway import Gateway
 from services.gateway.management import listing_routes, management_routes
 from services.gateway.tokens import token_routes
-from services.gateway.v2 import answer, health_routes, inference_route, v2_routes
+from services.gateway.v2 import answer, health_routes, v2_routes
 
 DESCRIPTION = """\
 Private neural-network inference by three compute parties, in the terms of the Open Inference
@@ -41,7 +42,7 @@ def make_app(gateway: Gateway) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         exception_handlers=HANDLERS,
-        middleware=[Middleware(Guard)],
+        middleware=[Middleware(Guard), Middleware(Express, gateway=gateway)],
     )
     api.include_router(health_routes(gateway))
     guarded: tuple[tuple[APIRouter, Role], ...] = (
@@ -55,7 +56,6 @@ def make_app(gateway: Gateway) -> FastAPI:
         # The scope changes nothing but the OpenAPI document, which says by it who may ask.
         guard = Security(require(gateway.access, role), scopes=[role])
         api.include_router(router, dependencies=[guard])
-    api.router.routes.insert(0, inference_route(gateway))
     return api
 
 

@@ -29,7 +29,7 @@ _COMMAND = 'The owner\'s signed command: {"document": base64, "signature": base6
 
 def listing_routes(gateway: Gateway) -> APIRouter:
     """The list of models, and the parties' keys."""
-    router = APIRouter(prefix="/v2", tags=["models"], responses=errors(401))
+    router = APIRouter(prefix="/v2", tags=["models"], responses=errors(401, 503))
 
     @router.get(
         "/keys",
@@ -69,7 +69,7 @@ def listing_routes(gateway: Gateway) -> APIRouter:
 
 def management_routes(gateway: Gateway) -> APIRouter:
     """Push, serve, stop and delete."""
-    router = APIRouter(prefix="/v2", tags=["models"], responses=errors(401))
+    router = APIRouter(prefix="/v2", tags=["models"], responses=errors(401, 503))
 
     @router.put(
         "/models/{name}",

@@ -8,14 +8,12 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from libmpc._version import __version__
-from libmpc.errors import ServiceError
 from libmpc.wire.context import WIRE_VERSION
 from libmpc.wire.signed import Signed
 from services.gateway import documents
-from services.gateway.auth import check_sees, enter, holder_of
+from services.gateway.auth import check_sees, holder_of
 from services.gateway.catalogue import ModelView
 from services.gateway.documents import body, errors
 from services.gateway.gateway import Gateway
@@ -60,7 +58,7 @@ def health_routes(gateway: Gateway) -> APIRouter:
 
 def v2_routes(gateway: Gateway) -> APIRouter:
     """Metadata and inference."""
-    router = APIRouter(prefix="/v2", tags=["inference"], responses=errors(401))
+    router = APIRouter(prefix="/v2", tags=["inference"], responses=errors(401, 503))
 
     @router.get("", response_model=documents.ServerMetadata, summary="What this server is")
     async def server() -> Response:
@@ -109,23 +107,6 @@ def v2_routes(gateway: Gateway) -> APIRouter:
         return await infer(gateway, name, request, holder_of(request))
 
     return router
-
-
-def inference_route(gateway: Gateway) -> Route:
-    """Queries, without what FastAPI does for every request: it takes as long as all of the rest.
-
-    Comes before the documented route and does the same.
-    """
-
-    async def inference(request: Request) -> Response:
-        try:
-            holder = enter(gateway.access, request, "client")
-        except ServiceError as error:
-            gateway.metrics.failed(error)
-            raise
-        return await infer(gateway, request.path_params["name"], request, holder)
-
-    return Route("/v2/models/{name}/infer", inference, methods=["POST"], include_in_schema=False)
 
 
 def _metadata(view: ModelView, keys: list[Signed]) -> dict[str, Any]:
