@@ -265,7 +265,8 @@ def test_commands_exist(page: Path) -> None:
             assert wanted <= targets, f"{ids(page)}: {words}"
         elif words[0].rsplit("/", 1)[-1] == "libmpc":
             assert words[1] in known, f"{ids(page)}: {words}"
-            options = {flag for p in known[words[1]].params for flag in p.opts} | {"--help"}
+            command = known.get(" ".join(words[1:3]), known[words[1]])
+            options = {flag for p in command.params for flag in p.opts} | {"--help"}
             used = {word for word in words[2:] if word.startswith("--")}
             assert used <= options, f"{ids(page)}: {words}"
 
