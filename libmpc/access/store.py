@@ -12,7 +12,7 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from libmpc.access.grant import MAX_GRANTS, Grant
@@ -50,6 +50,7 @@ class AccessStore:
     def __init__(self, directory: Path) -> None:
         self._path = directory / FILE_NAME
         self._lock = threading.Lock()
+        self._parsed: dict[bytes, Grant] = {}
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             # SQLite gives its log the mode of the file, so this is the one that counts.
@@ -104,13 +105,15 @@ class AccessStore:
             ConfigError: the file holds something else than tokens.
             sqlite3.Error: it cannot be read.
         """
-        rows = self._read.execute(
-            "SELECT CAST(document AS BLOB) FROM tokens ORDER BY rowid"
-        ).fetchall()
+        # Whoever edits the file by hand may leave text.
+        query = "SELECT CAST(document AS BLOB) FROM tokens ORDER BY rowid"
+        documents = [document for (document,) in self._read.execute(query)]
         try:
-            return [Grant.parse(document) for (document,) in rows]
+            # Of thousands of tokens, one has changed; the others are not checked again.
+            self._parsed = {one: self._parsed.get(one) or Grant.parse(one) for one in documents}
         except WireError as error:
             raise ConfigError(f"{self._path} is damaged: {error}") from None
+        return list(self._parsed.values())
 
     def add(self, grant: Grant) -> None:
         """Keep a token durably. The same one again changes nothing.
@@ -163,11 +166,19 @@ class AccessStore:
         Raises:
             sqlite3.Error: it cannot be stored.
         """
+        self.count_all([(token, model, images)])
+
+    def count_all(self, counts: Iterable[tuple[str, str, int]]) -> None:
+        """Set counts (token, model, images) durably, all or none; as ``count``.
+
+        Raises:
+            sqlite3.Error: they cannot be stored.
+        """
         with self._transaction() as db:
-            db.execute(
+            db.executemany(
                 "INSERT INTO usage SELECT id, ?, ? FROM tokens WHERE id = ?"
                 " ON CONFLICT (id, model) DO UPDATE SET images = excluded.images",
-                (model, images, token),
+                [(model, images, token) for token, model, images in counts],
             )
 
     @contextlib.contextmanager

@@ -6,6 +6,7 @@ few comparisons.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sqlite3
 from collections.abc import Callable
@@ -156,9 +157,10 @@ class Access:
 
     def close(self) -> None:
         """Make exact counts durable, and close the file."""
-        for holder in self._holders.values():
-            if holder.quotas is not None:
-                holder.quotas.settle()
+        kept = [holder.quotas for holder in self._holders.values() if holder.quotas is not None]
+        # If it fails, what was set aside stays counted as used.
+        with contextlib.suppress(sqlite3.Error):
+            self._store.count_all(count for quotas in kept for count in quotas.unsettled())
         self._store.close()
 
     def _refresh(self) -> None:

@@ -8,7 +8,6 @@ crash; a clean stop gives back the rest.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import sqlite3
 from collections.abc import Callable
@@ -80,12 +79,10 @@ class Quota:
         """Images that were not answered."""
         self.used -= images
 
-    def settle(self) -> None:
-        """Make the exact count durable, at a clean stop."""
-        if self._reserved != self.used:
-            with contextlib.suppress(sqlite3.Error):  # then more counts than was used
-                self._save(self.used)
-                self._reserved = self.used
+    @property
+    def is_exact(self) -> bool:
+        """Whether what is on disk is what was used."""
+        return self._reserved == self.used
 
 
 class Quotas:
@@ -111,10 +108,10 @@ class Quotas:
         """Images used, by model."""
         return {model: quota.used for model, quota in sorted(self._counts.items()) if quota.used}
 
-    def settle(self) -> None:
-        """Make the exact counts durable."""
-        for quota in self._counts.values():
-            quota.settle()
+    def unsettled(self) -> list[tuple[str, str, int]]:
+        """Exact counts (token, model, images) where more are set aside on disk."""
+        counts = self._counts.items()
+        return [(self._token, model, quota.used) for model, quota in counts if not quota.is_exact]
 
     def _quota(self, model: str, used: int) -> Quota:
         return Quota(self._limit, used, lambda count: self._store.count(self._token, model, count))

@@ -54,6 +54,8 @@ def test_counts_go_with_their_token(tmp_path: Path) -> None:
     changes = tokens.changes()
     tokens.count(token.id, "mnist", 6)
     assert tokens.changes() == changes, "a gateway would read all tokens again"
+    tokens.count_all([(token.id, "mnist", 8), ("0" * 12, "mnist", 1), (token.id, "new", 9)])
+    assert tokens.usage(token.id) == {"cifar": 1, "mnist": 8, "new": 9}
     tokens.remove(token.id)
     tokens.add(token)
     assert tokens.usage(token.id) == {}
