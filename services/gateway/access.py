@@ -107,6 +107,9 @@ class Access:
 
     Args:
         shared_sha256: the hash of the one token of ``gateway.yaml``, where there is one.
+
+    Raises:
+        ConfigError: the file holds something else than tokens.
     """
 
     def __init__(self, store: AccessStore, shared_sha256: str | None, clock: Clock) -> None:
@@ -116,6 +119,13 @@ class Access:
         self._shared = Holder(None, store)
         self._holders: dict[str, Holder] = {}
         self._seen = -1
+        if shared_sha256 is not None:
+            logger.warning(
+                "everybody who has the one token of token_sha256 may act as an owner; give each a"
+                " token of their own ('libmpc token create') and take that setting out"
+            )
+        elif not store.grants():
+            logger.warning("there are no tokens: make one with 'libmpc token create --config'")
 
     def identify(self, authorization: str) -> Holder:
         """Whose token a request has in its ``Authorization`` header.

@@ -29,7 +29,12 @@ class Gateway:
     Args:
         deployment: the deployment's id (16 bytes).
         dial: makes a link to the party of that index; raises LinkError.
-        store: the tokens; closed with the gateway.
+
+    Attributes:
+        store: the tokens in the settings' ``data``, and ``access``, what they open.
+
+    Raises:
+        ConfigError: the tokens cannot be read.
     """
 
     def __init__(
@@ -37,7 +42,6 @@ class Gateway:
         settings: GatewaySettings,
         deployment: bytes,
         dial: Callable[[int], Awaitable[Link]],
-        store: AccessStore,
         *,
         clock: Clock,
         timers: Timers,
@@ -45,12 +49,11 @@ class Gateway:
         self.settings = settings
         self.deployment = deployment
         self.timers = timers
-        self.clock = clock
         self.metrics = Metrics()
         shared = settings.token_sha256
-        self.store = store
         digest = None if shared is None else shared.get_secret_value()
-        self.access = Access(store, digest, clock)
+        self.store = AccessStore(settings.data)
+        self.access = Access(self.store, digest, clock)
         self._dial = dial
         self.links = [
             PartyLink(

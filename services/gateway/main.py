@@ -8,7 +8,6 @@ import signal
 from pathlib import Path
 
 from libmpc._version import __version__
-from libmpc.access import AccessStore
 from libmpc.clock import SystemClock
 from libmpc.identity.keys import GatewayIdentity
 from libmpc.link import GATEWAY, Link, LocalIdentity, RemoteIdentity, connect
@@ -62,15 +61,7 @@ def make_gateway(settings: GatewaySettings) -> Gateway:
         remote = RemoteIdentity(party, entry.static_key)
         return await connect(stream, local, remote, clock=clock, settings=settings.link_settings())
 
-    store = AccessStore(settings.data)
-    if settings.token_sha256 is not None:
-        logger.warning(
-            "everybody who has the one token of token_sha256 may act as an owner; give each a token"
-            " of their own ('libmpc token create') and take that setting out"
-        )
-    elif not store.grants():
-        logger.warning("there are no tokens, so nobody can enter: 'libmpc token create --config'")
-    return Gateway(settings, deployment.id, dial, store, clock=clock, timers=LoopTimers())
+    return Gateway(settings, deployment.id, dial, clock=clock, timers=LoopTimers())
 
 
 async def serve(settings: GatewaySettings) -> None:

@@ -132,8 +132,8 @@ async def rig(data: Path | None = None, **changes: object) -> AsyncIterator[Rig]
         return await connect(network.open(party), local, remote(identity(party)), clock=clock)
 
     files = tempfile.TemporaryDirectory()
-    store = AccessStore(data or Path(files.name))
-    gateway = Gateway(settings(**changes), DEPLOYMENT, dial, store, clock=clock, timers=timers)
+    chosen = settings(data=data or Path(files.name), **changes)
+    gateway = Gateway(chosen, DEPLOYMENT, dial, clock=clock, timers=timers)
     app = make_app(gateway)
     client = httpx.AsyncClient(
         transport=httpx.ASGITransport(app=app),
@@ -141,7 +141,7 @@ async def rig(data: Path | None = None, **changes: object) -> AsyncIterator[Rig]
         headers={"Authorization": f"Bearer {TOKEN}"},
     )
     gateway.start()
-    made = Rig(gateway, parties, client, clock, timers, app, store)
+    made = Rig(gateway, parties, client, clock, timers, app, gateway.store)
     await made.linked()
     try:
         async with client:
