@@ -139,13 +139,11 @@ def gateway_metrics() -> str:
 
 def openapi() -> dict[str, Any]:
     """The OpenAPI documents of both services; no service is started for them."""
-    from pydantic import SecretStr
-
     from services.gateway.app import make_app as gateway_app
     from services.party.app import make_app as party_app
 
     # Stand-ins: routes ask a gateway and a node for something only when they are called.
-    gateway: Any = SimpleNamespace(settings=SimpleNamespace(token_sha256=SecretStr("")))
+    gateway: Any = SimpleNamespace(access=None)
     node: Any = None
     return {"gateway": gateway_app(gateway).openapi(), "party": party_app(node).openapi()}
 
@@ -167,8 +165,8 @@ def gateway_routes() -> str:
             for status, answer in sorted(operation["responses"].items())
             if "HTTPValidationError" not in json.dumps(answer)
         ]
-        token = "yes" if operation.get("security") else "no"
-        rows.append((f"`{method} {path}`", operation["summary"], token, ", ".join(statuses)))
+        needed = operation.get("security", [{}])[0].get("HTTPBearer", ["none"])
+        rows.append((f"`{method} {path}`", operation["summary"], needed[0], ", ".join(statuses)))
     return table(("route", "what", "token", "statuses"), rows)
 
 
@@ -193,14 +191,23 @@ def commands() -> dict[str, Any]:
 
     from libmpc.cli.main import app
 
-    group: Any = typer.main.get_command(app)
-    return dict(group.commands)
+    return dict(_commands(typer.main.get_command(app), ""))
+
+
+def _commands(group: Any, before: str) -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        yield before + name, command
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{before}{name} ")
 
 
 def cli() -> str:
     """The whole of ``docs/cli.md``."""
     found = commands()
-    listed = [(f"[`{name}`](#libmpc-{name})", c.short_help) for name, c in found.items()]
+    listed = [
+        (f"[`{name}`](#libmpc-{name.replace(' ', '-')})", c.short_help or "")
+        for name, c in found.items()
+    ]
     parts = [CLI_HEAD, table(("command", "what it does"), listed)]
     parts += ["".join(_command(name, command)) for name, command in found.items()]
     return "\n".join(parts)
@@ -209,7 +216,8 @@ def cli() -> str:
 def _command(name: str, command: Any) -> Iterator[str]:
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     options = [p for p in command.params if p.param_type_name == "option" and p.help]
-    usage = " ".join([name, *(p.metavar or p.name.upper() for p in arguments), "[OPTIONS]"])
+    last = "COMMAND" if hasattr(command, "commands") else "[OPTIONS]"
+    usage = " ".join([name, *(p.metavar or p.name.upper() for p in arguments), last])
     yield f"## libmpc {name}\n\n```text\nlibmpc {usage}\n```\n\n"
     yield "\n\n".join(_paragraphs(command.help or "")) + "\n"
     rows = [(f"`{p.metavar or p.name.upper()}`", "required", p.help or "") for p in arguments]

@@ -1,4 +1,4 @@
-"""The credential file: an owner's secrets, beside the deployment file and never part of it."""
+"""The credential file: somebody's secrets, beside the deployment file and never part of it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _Secret32 = Annotated[SecretStr, Field(min_length=64, max_length=64)]
 
 
 class Credential(BaseModel):
-    """What an owner needs beyond the public deployment file; shows none of it when printed.
+    """What somebody needs beyond the public deployment file; shows none of it when printed.
 
     Attributes:
         deployment: id of the deployment it is for (hex).
@@ -87,8 +87,10 @@ class Credential(BaseModel):
             "owner_key": self.owner_key and self.owner_key.get_secret_value(),
             "token": self.token and self.token.get_secret_value(),
         }
-        comment = "Secret: whoever has this file can push, serve and delete models."
-        write_private(path, dump(fields, comment))
+        may = "ask queries" if self.owner_key is None else "push, serve and delete models"
+        comment = f"Secret: whoever has this file can {may}."
+        present = {name: value for name, value in fields.items() if value is not None}
+        write_private(path, dump(present, comment))
 
     def __repr__(self) -> str:
         return f"Credential(deployment={self.deployment})"

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 from pydantic import TypeAdapter as _TypeAdapter
 
+from libmpc.access import FILE_NAME as TOKENS_FILE
+from libmpc.access import AccessStore, make_grant
 from libmpc.credentials import FILE_NAME, Credential
 from libmpc.deployment import (
     Authorities,
@@ -37,14 +39,16 @@ from libmpc.identity.files import (
 from libmpc.identity.keys import GatewayIdentity, PartyIdentity
 from libmpc.identity.signing import SigningKey
 from libmpc.identity.tls import CA_CERTIFICATE, hosts_of, make_tls
-from libmpc.identity.token import new_token, token_sha256
 from libmpc.identity.yamlfile import dump, read_model
 from libmpc.wire.document import describe
 from libmpc.wire.fields import Name, Party, Version
+from libmpc.wire.lifetime import to_millis
 
 DEPLOYMENT_FILE = "deployment.yaml"
 PARTY_FILE = "party.yaml"
 GATEWAY_FILE = "gateway.yaml"
+CLIENT_FOLDER = "client"
+_PUBLIC = "Public. Get it by a way that you trust."
 HEALTH_PORT = 8081
 DEFAULT_PORT = 8443
 
@@ -124,15 +128,17 @@ def join(
     """Make ``deployment.yaml`` out of three public files, with a gateway and an owner.
 
     Writes into ``directory``: ``deployment.yaml`` (for everybody), ``credentials.yaml`` (the
-    owner's, secret) and ``gateway/`` (keys and ``gateway.yaml``). Each party's operator then puts
-    a copy of ``deployment.yaml`` beside its ``party.yaml``.
+    owner's, secret), ``client/`` (for clients: both files without the owner's key) and
+    ``gateway/`` (keys, ``gateway.yaml`` and the hashes of both tokens). Each party's operator then
+    puts a copy of ``deployment.yaml`` beside its ``party.yaml``.
 
     Raises:
         ConfigError: a file or an argument is not valid, two parties are one, or the directory has
             a deployment already.
     """
     deployment = join_except_file(public_files, gateway_url, directory, name, hosts, listen)
-    deployment.write(directory / DEPLOYMENT_FILE, "Public. Get it by a way that you trust.")
+    for folder in (directory, directory / CLIENT_FOLDER):
+        deployment.write(folder / DEPLOYMENT_FILE, _PUBLIC)
     return deployment
 
 
@@ -145,16 +151,17 @@ def join_except_file(
     listen: str,
     comment: str = "",
 ) -> Deployment:
-    """All of ``join`` but the deployment file for clients."""
+    """All of ``join`` but the deployment files for owners and clients."""
     parties = [read_model(Path(p), PartyPublic, "a party's public file") for p in public_files]
     parties.sort(key=lambda party: party.index)
     if [party.index for party in parties] != [0, 1, 2]:
         raise ConfigError("the public files of party 0, party 1 and party 2 are needed, each once")
     host, port = _address(gateway_url)
-    for path in (DEPLOYMENT_FILE, FILE_NAME, "gateway/keys"):
+    tokens = f"gateway/data/{TOKENS_FILE}"
+    for path in (DEPLOYMENT_FILE, FILE_NAME, CLIENT_FOLDER, "gateway/keys", tokens):
         refuse_existing(directory / path)
     _check_name(name)
-    gateway, owner, token = GatewayIdentity.generate(), SigningKey.generate(), new_token()
+    gateway, owner = GatewayIdentity.generate(), SigningKey.generate()
     entries = [p.model_dump(exclude={"version", "tls_ca"}) for p in parties]
     home = directory / "gateway"
     with new_directory(home / "keys") as keys:
@@ -172,17 +179,40 @@ def join_except_file(
             )
         except ValidationError as error:
             raise ConfigError(f"the files do not fit together: {describe(error)}") from None
-    credential = Credential(
-        deployment=deployment.id.hex(),
-        owner_key=SecretStr(_secret(owner)),
-        token=SecretStr(token),
-    )
-    credential.write(directory / FILE_NAME)
     private_directory(home / "data")
-    settings = {**_common(listen, port), "token_sha256": token_sha256(token)}
-    write_private(home / GATEWAY_FILE, dump(settings, comment))
+    _make_tokens(home / "data", directory, deployment.id.hex(), owner)
+    write_private(home / GATEWAY_FILE, dump(_common(listen, port), comment))
     deployment.write(home / DEPLOYMENT_FILE, comment)
     return deployment
+
+
+def write_client(path: Path, deployment: Deployment, token: SecretStr) -> None:
+    """Make a folder with all that a token's holder needs: the deployment file and the token.
+
+    Raises:
+        ConfigError: something is there already.
+    """
+    named = deployment.model_copy(update={"credentials": FILE_NAME})
+    with new_directory(path) as folder:
+        Credential(deployment=named.id.hex(), token=token).write(folder / FILE_NAME)
+        named.write(folder / DEPLOYMENT_FILE, _PUBLIC)
+
+
+def _make_tokens(data: Path, directory: Path, deployment: str, owner: SigningKey) -> None:
+    """A token for the owner, who may make others, and one for clients, each in its file."""
+    now_ms = to_millis(_now().timestamp())
+    owners, first = make_grant("owner", "admin", now_ms)
+    clients, second = make_grant("client", "client", now_ms)
+    store = AccessStore(data)
+    try:
+        store.add(first)
+        store.add(second)
+    finally:
+        store.close()
+    key = SecretStr(_secret(owner))
+    private_directory(directory / CLIENT_FOLDER)
+    Credential(deployment=deployment, owner_key=key, token=owners).write(directory / FILE_NAME)
+    Credential(deployment=deployment, token=clients).write(directory / CLIENT_FOLDER / FILE_NAME)
 
 
 def _common(listen: str, port: int) -> dict[str, Any]:

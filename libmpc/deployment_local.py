@@ -8,6 +8,7 @@ from typing import Any
 
 from libmpc.deployment import Deployment
 from libmpc.deployment_init import (
+    CLIENT_FOLDER,
     DEPLOYMENT_FILE,
     GATEWAY_FILE,
     PARTY_FILE,
@@ -111,14 +112,28 @@ def move_all(
 
 
 def publish_all(directory: Path) -> Path:
-    """Put ``deployment.yaml`` for clients into place, by rename, and return its path.
+    """Put ``deployment.yaml`` for owners and clients into place, and return the owner's path.
 
     Raises:
         ConfigError: the directory has no deployment.
     """
-    path = directory / DEPLOYMENT_FILE
-    Deployment.from_file(directory / "gateway" / DEPLOYMENT_FILE).write(path, COMMENT)
-    return path
+    deployment = Deployment.from_file(directory / "gateway" / DEPLOYMENT_FILE)
+    for path in _published(directory):
+        deployment.write(path, COMMENT)
+    return directory / DEPLOYMENT_FILE
+
+
+def withdraw_all(directory: Path) -> None:
+    """Take away what ``publish_all`` has put into place."""
+    for path in _published(directory):
+        path.unlink(missing_ok=True)
+
+
+def _published(directory: Path) -> list[Path]:
+    # The owner's last: whoever waits for that one finds the other.
+    folders = (directory / CLIENT_FOLDER, directory)
+    # A deployment from before there was a file for clients has the owner's only.
+    return [folder / DEPLOYMENT_FILE for folder in folders if folder.is_dir()]
 
 
 def _changed(path: Path, changes: dict[str, Any]) -> bytes:

@@ -52,7 +52,7 @@ class ServiceError(LibmpcError):
 
 
 class AuthenticationError(ServiceError):
-    """The gateway refused the credential (401 or 403)."""
+    """The gateway refused the token, or what it may do is not enough (401 or 403)."""
 
 
 class ModelNotFoundError(ServiceError):
@@ -64,7 +64,7 @@ class ConflictError(ServiceError):
 
 
 class LimitError(ServiceError):
-    """The model's request limit is used up, or a queue is full (429)."""
+    """A limit of the model or of the token is used up, or a queue is full (429)."""
 
 
 class UnavailableError(ServiceError):

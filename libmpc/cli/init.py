@@ -161,6 +161,7 @@ def _join(
     )
     text = f"""deployment file: {path} (public)
 credentials: {directory / "credentials.yaml"} (secret: whoever has it can push models)
+for clients: {directory / "client"} (secret: whoever has it can ask queries)
 fingerprint: {deployment.fingerprint}
 
 Everybody who gets {path.name} compares this fingerprint by another way than the file came:
@@ -170,7 +171,9 @@ What to run on which host:
 {parties}
   {gateway_url}: move {directory / "gateway"} there, and run
     libmpc gateway --config gateway/gateway.yaml
-  clients and the owner: export LIBMPC_DEPLOYMENT={path}"""
+  the owner: export LIBMPC_DEPLOYMENT={path}
+  clients: get the folder {directory / "client"}, or each one of their own:
+    libmpc token create NAME --out FOLDER"""
     result(_document(deployment, directory), text, as_json)
 
 

@@ -23,6 +23,7 @@ from libmpc.cli import (
     query,
     reference,
     service,
+    token,
     up,
 )
 from libmpc.cli.options import UsageError
@@ -70,7 +71,7 @@ def _options(
 
 
 _GROUPS = (
-    *(demo, init, up, service, push, models, query, evaluate),
+    *(demo, init, up, service, token, push, models, query, evaluate),
     *(bench, reference, explain, check),
 )
 for group in _GROUPS:

@@ -135,9 +135,10 @@ def check(gateway: str, response: Response) -> Response:
         return response
     text = _text(response.body)
     if status == 401:
+        said = "" if text is None else f" (it says: {text})"
         text = (
             f"the gateway at {gateway} wants a valid token: put the deployment's credential file "
-            "beside the deployment file, or give the token"
+            f"beside the deployment file, or give the token{said}"
         )
     elif text is None:
         # Whoever answers without {"error": ...} is no gateway of ours.

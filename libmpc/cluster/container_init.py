@@ -14,13 +14,23 @@ from pathlib import Path
 
 from libmpc.credentials import FILE_NAME as CREDENTIALS
 from libmpc.deployment import Deployment
-from libmpc.deployment_init import DEPLOYMENT_FILE, GATEWAY_FILE, PARTY_FILE, join, make_party
+from libmpc.deployment_init import (
+    CLIENT_FOLDER,
+    DEPLOYMENT_FILE,
+    GATEWAY_FILE,
+    PARTY_FILE,
+    join,
+    make_party,
+)
 from libmpc.deployment_local import COMMENT
 from libmpc.errors import ConfigError
 from libmpc.identity.files import read_private, write_private, write_public
 
 NAMES = ("party0", "party1", "party2", "gateway")
 """The services' host names, and the folders of their volumes."""
+
+ACCESS = "access"
+"""The volume of the gateway's tokens and counts: the only one that it writes to."""
 
 SERVICE_ID = 10001
 """User and group that the images run as."""
@@ -33,8 +43,9 @@ class Job:
     """What to make, and where.
 
     Attributes:
-        root: has a folder for each service (its volume), and ``owner``, which only this job has.
-        host: gets ``deployment.yaml`` and the owner's credentials.
+        root: has a folder for each service (its volume), ``access`` for the gateway's tokens, and
+            ``owner``, which only this job has.
+        host: gets ``deployment.yaml`` and credentials, the owner's and in ``client`` a client's.
         port: of this machine, where the gateway is published.
         user: (user, group) that shall own the files in ``host``.
         service: (user, group) that the services run as.
@@ -63,6 +74,9 @@ def run(job: Job) -> Deployment:
             f"the volumes of {lost} are empty and others are not; bring them back from a backup, "
             "or forget keys and models and begin anew: docker compose down -v"
         )
+    # Also where the other volumes are from before there was this one.
+    (job.root / ACCESS).mkdir(mode=0o700, exist_ok=True)
+    _own(job.root / ACCESS, job.service)
     deployment = _moved(Deployment.from_file(owner / DEPLOYMENT_FILE), job.port)
     _publish(job, deployment)
     return deployment
@@ -107,9 +121,12 @@ def _make(job: Job) -> None:
     ]
     # The gateway's folder is made in its volume; links to it would leave the volume.
     (owner / "gateway").symlink_to(job.root / "gateway")
+    (job.root / ACCESS).mkdir(mode=0o700, exist_ok=True)
+    (job.root / "gateway" / "data").symlink_to(job.root / ACCESS)
     # Inside its container the gateway has always the same port; outside, whatever is published.
     deployment = join(public, _url(PORT), owner, "compose", hosts=("gateway",))
     (owner / "gateway").unlink()
+    (job.root / "gateway" / "data").unlink()
     for index in range(3):
         deployment.write(job.root / f"party{index}" / DEPLOYMENT_FILE, COMMENT)
     for name in NAMES:
@@ -126,16 +143,23 @@ def _moved(deployment: Deployment, port: int) -> Deployment:
 
 
 def _publish(job: Job, deployment: Deployment) -> None:
-    host = job.host
-    credentials = host / CREDENTIALS
-    content = read_private(job.root / "owner" / CREDENTIALS, "the credential file")
+    owner = job.root / "owner"
+    _put(job, owner, job.host, deployment)
+    if (owner / CLIENT_FOLDER).is_dir():
+        _put(job, owner / CLIENT_FOLDER, job.host / CLIENT_FOLDER, deployment)
+
+
+def _put(job: Job, source: Path, folder: Path, deployment: Deployment) -> None:
+    folder.mkdir(exist_ok=True)
+    credentials = folder / CREDENTIALS
+    content = read_private(source / CREDENTIALS, "the credential file")
     if credentials.exists() and credentials.read_bytes() != content:
         # Perhaps a key that somebody still wants; a key is never overwritten.
         credentials.rename(_free(credentials))
     write_private(credentials, content)
-    write_public(host / DEPLOYMENT_FILE, deployment.to_yaml(COMMENT))
-    host.chmod(0o700)
-    for path in (credentials, host / DEPLOYMENT_FILE, host):
+    write_public(folder / DEPLOYMENT_FILE, deployment.to_yaml(COMMENT))
+    folder.chmod(0o700)
+    for path in (credentials, folder / DEPLOYMENT_FILE, folder):
         os.chown(path, *job.user)
 
 

@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from libmpc.cluster.container_init import NAMES
+from libmpc.cluster.container_init import ACCESS, NAMES
 from libmpc.cluster.docker_spec import (
     CLOSED,
     INTERNAL,
@@ -85,7 +85,7 @@ class Engine:
         Raises:
             ServiceError: it failed; has what it printed.
         """
-        folders = (*NAMES, "owner", "host")
+        folders = (*NAMES, ACCESS, "owner", "host")
         volumes = {self._volume(name): {"bind": f"/init/{name}"} for name in folders}
         with self._explained("make the keys"):
             container = self._client.containers.create(
@@ -191,4 +191,4 @@ def _files(archive: bytes) -> Iterator[tuple[str, bytes]]:
         for member in tar:
             file = tar.extractfile(member) if member.isfile() else None
             if file is not None:
-                yield member.name.rpartition("/")[2], file.read()
+                yield member.name.partition("/")[2], file.read()  # without "host/"

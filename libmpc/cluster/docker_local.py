@@ -19,7 +19,8 @@ from libmpc.cluster.ports import choose_ports
 from libmpc.cluster.services import is_ready
 from libmpc.credentials import FILE_NAME as CREDENTIALS
 from libmpc.deployment import Deployment
-from libmpc.deployment_init import DEPLOYMENT_FILE
+from libmpc.deployment_init import CLIENT_FOLDER, DEPLOYMENT_FILE
+from libmpc.deployment_local import withdraw_all
 from libmpc.errors import ConfigError, ServiceError
 from libmpc.identity.files import private_directory, write_private, write_public
 
@@ -84,7 +85,7 @@ def running_in_docker(
         stack.callback(engine.remove, volumes=not keep)
         engine.prepare({service.image for service in wanted})
         deployment = _publish(directory, engine.initialise(number))
-        stack.callback((directory / DEPLOYMENT_FILE).unlink, missing_ok=True)
+        stack.callback(withdraw_all, directory)
         watches = _start(engine, wanted, number, report, stack)
         _wait(deployment, watches, timeout)
         yield Containers(watches)
@@ -105,8 +106,12 @@ def _project(directory: Path) -> str:
 
 
 def _publish(directory: Path, files: dict[str, bytes]) -> Deployment:
-    write_private(directory / CREDENTIALS, files[CREDENTIALS])
-    write_public(directory / DEPLOYMENT_FILE, files[DEPLOYMENT_FILE])
+    for folder in ("", f"{CLIENT_FOLDER}/"):
+        (directory / folder).mkdir(mode=0o700, exist_ok=True)
+        for name, write in ((CREDENTIALS, write_private), (DEPLOYMENT_FILE, write_public)):
+            # Volumes from before there was a file for clients have none.
+            if (content := files.get(folder + name)) is not None:
+                write(directory / folder / name, content)
     return Deployment.from_file(directory / DEPLOYMENT_FILE)
 
 

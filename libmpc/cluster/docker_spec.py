@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from libmpc._version import __version__
-from libmpc.cluster.container_init import PORT, SERVICE_ID
+from libmpc.cluster.container_init import ACCESS, PORT, SERVICE_ID
 
 PARTY_IMAGE = f"libmpc-party:{__version__}"
 GATEWAY_IMAGE = f"libmpc-gateway:{__version__}"
@@ -95,13 +95,12 @@ def _gateway() -> Service:
         image=GATEWAY_IMAGE,
         arguments=("--config", "/etc/libmpc/gateway.yaml"),
         networks=("public", "party0", "party1", "party2"),
-        volumes={"gateway": ("/etc/libmpc", "ro")},
+        volumes={"gateway": ("/etc/libmpc", "ro"), ACCESS: ("/var/lib/libmpc", "rw")},
         memory=768 << 20,
         environment={
             "LIBMPC_GATEWAY_MEMORY_BYTES": bodies,
             "LIBMPC_GATEWAY_MAX_PUSH_BYTES": bodies,
         },
-        tmpfs={"/tmp": _TMPFS, "/var/lib/libmpc": _TMPFS},  # noqa: S108
     )
 
 

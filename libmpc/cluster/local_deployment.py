@@ -13,7 +13,14 @@ from libmpc.cluster.services import commands, is_ready
 from libmpc.cluster.supervisor import Supervisor
 from libmpc.deployment import Deployment
 from libmpc.deployment_init import DEPLOYMENT_FILE, GATEWAY_FILE, PARTY_FILE
-from libmpc.deployment_local import LocalPorts, is_made, make_all, move_all, publish_all
+from libmpc.deployment_local import (
+    LocalPorts,
+    is_made,
+    make_all,
+    move_all,
+    publish_all,
+    withdraw_all,
+)
 from libmpc.errors import ConfigError
 from libmpc.identity.files import private_directory
 from libmpc.identity.yamlfile import read_mapping
@@ -73,11 +80,11 @@ def _withdrawn(directory: Path) -> Iterator[None]:
     path = directory / DEPLOYMENT_FILE
     if path.exists() and not is_made(directory):
         raise ConfigError(f"{directory} has a deployment of another kind; choose another directory")
-    path.unlink(missing_ok=True)
+    withdraw_all(directory)
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
+        withdraw_all(directory)
 
 
 def _prepare(directory: Path, host: str, port: int | None) -> tuple[Deployment, Ports]:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from libmpc.access import Role, TokenState, check_id, make_grant, parse_expiry
 from libmpc.client.connection import Connection
 from libmpc.client.retry import RetryPolicy
 from libmpc.client.runner import Runner
 from libmpc.client.session import Session
 from libmpc.cluster.operations import Action, OwnerSession
 from libmpc.cluster.policy import Policy
+from libmpc.cluster.tokens import Desk
 from libmpc.errors import ConfigError, InputError, ModelError
+from libmpc.wire.lifetime import to_millis
 
 if TYPE_CHECKING:
     import httpx
@@ -63,6 +67,7 @@ class Cluster:
         policy = retries if isinstance(retries, RetryPolicy) else RetryPolicy(retries)
         self._session = Session(connection, policy, timeout, self._runner.clock)
         self._owner = OwnerSession(self._session)
+        self._tokens = Desk(self._runner, self._session)
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], *, timeout: float = 30.0) -> Self:
@@ -142,6 +147,68 @@ class Cluster:
             ServiceError: the deployment refused or did not answer.
         """
         return ServedModel(name, self._runner.run(self._owner.digest(name)), self)
+
+    def tokens(self) -> list[TokenState]:
+        """The tokens that the gateway knows, without their secrets. Needs an admin's token.
+
+        Raises:
+            AuthenticationError: this token's role is another one.
+            ServiceError: the deployment refused or did not answer.
+        """
+        return self._tokens.states()
+
+    def create_token(
+        self,
+        name: str,
+        role: Role = "client",
+        *,
+        expires: str | None = None,
+        models: Sequence[str] | None = None,
+        images: int | None = None,
+        images_per_minute: int | None = None,
+        requests_per_minute: int | None = None,
+    ) -> str:
+        """Make a token for somebody; it is returned and kept nowhere. Needs an admin's token.
+
+        It is made here, and the gateway gets its hash.
+
+        Args:
+            name: whose it is, for people: lower-case letters, digits, ``.``, ``_``, ``-``.
+            role: "client" asks queries; "owner" also manages models, together with an owner's key;
+                "admin" also manages tokens.
+            expires: ``"12h"``, ``"90d"``, ``"4w"`` or the last day, ``"2030-12-31"``.
+            models: for clients, the models that it may see; ``None`` for all.
+            images: how many of each model it may have answered, in all.
+            images_per_minute, requests_per_minute: of all models together.
+
+        Raises:
+            InputError: an argument is not valid.
+            AuthenticationError: this token's role is another one.
+            ServiceError: the deployment refused or did not answer.
+        """
+        now_ms = to_millis(self._runner.clock.now())
+        token, grant = make_grant(
+            name,
+            role,
+            now_ms,
+            expires_ms=None if expires is None else parse_expiry(expires, now_ms),
+            models=models,
+            images=images,
+            images_per_minute=images_per_minute,
+            requests_per_minute=requests_per_minute,
+        )
+        self._tokens.add(grant)
+        return token.get_secret_value()
+
+    def revoke_token(self, token: str) -> None:
+        """Let the token of that id in no more, from the next request on. Needs an admin's token.
+
+        Raises:
+            InputError: that is no token's id.
+            AuthenticationError: this token's role is another one.
+            ServiceError: there is none, or the deployment refused or did not answer.
+        """
+        self._tokens.revoke(check_id(token))
 
     def close(self) -> None:
         """Close all connections."""

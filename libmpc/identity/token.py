@@ -1,19 +1,35 @@
-"""The token that a gateway asks for; the gateway keeps only its hash."""
+"""Access tokens: a public id and a secret; a gateway keeps only the hash.
+
+    libmpc_<id: 12 hexadecimal digits>_<secret: 43 characters of URL-safe base64>
+
+The id says which token it is, in lists, logs and commands, and is no secret. The secret is 32
+random bytes, so one SHA-256 is all that a stored token needs: a salt and a slow hash make
+*guessing* dear, and nobody guesses 256 bits.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
+
+_TOKEN = re.compile(r"libmpc_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 
 
 def new_token() -> str:
-    """32 random bytes as 43 characters that are safe in a header."""
-    return secrets.token_urlsafe(32)
+    """A new token, in characters that are safe in a header."""
+    return f"libmpc_{secrets.token_hex(6)}_{secrets.token_urlsafe(32)}"
+
+
+def token_id(token: str) -> str | None:
+    """The public id in a token; ``None`` for what is no token, or one of before there were ids."""
+    found = _TOKEN.fullmatch(token)
+    return found[1] if found else None
 
 
 def token_sha256(token: str) -> str:
-    """What the gateway stores (hex). A random token needs no salt and no slow hash."""
+    """What is stored of a token: the hash (hex) of all of it."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 

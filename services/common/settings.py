@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from libmpc.deployment import Deployment
@@ -15,6 +16,8 @@ from libmpc.identity.tls import TLS_CERTIFICATE, TLS_KEY
 from libmpc.identity.yamlfile import read_mapping
 from libmpc.wire.document import describe
 from services.common.tls import TlsFiles
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class ServiceSettings(BaseSettings):
@@ -31,8 +34,19 @@ class ServiceSettings(BaseSettings):
     health_port: int = Field(
         8081, ge=1, le=65535, description="Plain HTTP port for health checks and metrics only."
     )
+    metrics_token_sha256: SecretStr | None = Field(
+        None,
+        description="SHA-256 (hex) of a token for `/metrics`; without it only this host may ask.",
+    )
     log_level: str = Field("info", description="debug, info, warning or error.")
     log_json: bool = Field(False, description="One JSON object a line instead of text.")
+
+    @field_validator("metrics_token_sha256")
+    @classmethod
+    def _digest(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not SHA256.fullmatch(value.get_secret_value()):
+            raise ValueError("64 lower-case hexadecimal digits are expected")
+        return value
 
     @classmethod
     def settings_customise_sources(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, FastAPI, Security
 from starlette.middleware import Middleware
+from starlette.responses import Response
 
 from libmpc._version import __version__
-from services.gateway.auth import require_token
+from libmpc.access import Role
+from services.gateway.auth import require
 from services.gateway.errors import HANDLERS, Guard
 from services.gateway.express import Express
 from services.gateway.gateway import Gateway
-from services.gateway.management import management_routes
-from services.gateway.v2 import health_routes, v2_routes
+from services.gateway.management import listing_routes, management_routes
+from services.gateway.tokens import token_routes
+from services.gateway.v2 import answer, health_routes, v2_routes
 
 DESCRIPTION = """\
 Private neural-network inference by three compute parties, in the terms of the Open Inference
@@ -31,16 +34,37 @@ def make_app(gateway: Gateway) -> FastAPI:
         openapi_tags=[
             {"name": "inference", "description": "Metadata and queries."},
             {"name": "models", "description": "Push, list, serve, stop and delete models."},
+            {"name": "tokens", "description": "Who may do what; for admins."},
             {"name": "health", "description": "For load balancers; no token needed."},
         ],
+        openapi_url=None,  # see openapi_route
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         exception_handlers=HANDLERS,
         middleware=[Middleware(Guard), Middleware(Express, gateway=gateway)],
     )
-    token = [Depends(require_token(gateway.settings.token_sha256))]
     api.include_router(health_routes(gateway))
-    api.include_router(management_routes(gateway), dependencies=token)
-    api.include_router(v2_routes(gateway), dependencies=token)
+    guarded: tuple[tuple[APIRouter, Role], ...] = (
+        (listing_routes(gateway), "client"),
+        (v2_routes(gateway), "client"),
+        (openapi_route(api), "client"),
+        (management_routes(gateway), "owner"),
+        (token_routes(gateway), "admin"),
+    )
+    for router, role in guarded:
+        # The scope changes nothing but the OpenAPI document, which says by it who may ask.
+        guard = Security(require(gateway.access, role), scopes=[role])
+        api.include_router(router, dependencies=[guard])
     return api
+
+
+def openapi_route(api: FastAPI) -> APIRouter:
+    """The OpenAPI document; FastAPI's own route would be open to everybody."""
+    router = APIRouter()
+
+    @router.get("/openapi.json", include_in_schema=False)
+    async def document() -> Response:
+        return answer(200, api.openapi())
+
+    return router

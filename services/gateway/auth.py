@@ -1,4 +1,4 @@
-"""The bearer token that every route but health asks for."""
+"""The bearer token that every route but health asks for, and the role that it must have."""
 
 from __future__ import annotations
 
@@ -7,34 +7,51 @@ from typing import Annotated
 
 from fastapi import Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import SecretStr
 
-from libmpc.errors import AuthenticationError
-from libmpc.identity.token import is_token
+from libmpc.access import Role
+from services.gateway.access import Access, Holder, check_role
+from services.gateway.errors import unknown_model
 
 _BEARER = HTTPBearer(auto_error=False, description="The token in the deployment's credential file.")
 Documented = Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
 
 
-def check_token(request: Request, expected_sha256: SecretStr) -> None:
-    """Let nobody through without the token; looks at the headers only.
+def enter(access: Access, request: Request, role: Role) -> Holder:
+    """Let in whoever has a token of that role or a higher one; looks at the headers only.
 
     Raises:
-        AuthenticationError: the token is missing or wrong (401).
+        AuthenticationError: there is none (401), or its role is not enough (403).
     """
-    scheme, _, presented = request.headers.get("authorization", "").partition(" ")
-    # SECURITY: compared in constant time, and never logged.
-    right = is_token(presented.strip(), expected_sha256.get_secret_value())
-    if scheme.lower() != "bearer" or not right:
-        text = "a valid token is needed: Authorization: Bearer <token>"
-        raise AuthenticationError(text, status=401)
+    holder = access.identify(request.headers.get("authorization", ""))
+    check_role(holder, role)
+    return holder
 
 
-def require_token(expected_sha256: SecretStr) -> Callable[..., Awaitable[None]]:
-    """``check_token`` as a dependency, which also puts it into the OpenAPI document."""
+def require(access: Access, role: Role) -> Callable[..., Awaitable[None]]:
+    """``enter`` as a dependency, which also puts it into the OpenAPI document.
+
+    ``holder_of`` says afterwards who it is.
+    """
 
     # Asynchronous, since FastAPI runs others in a thread.
     async def check(request: Request, documented: Documented) -> None:
-        check_token(request, expected_sha256)
+        request.state.holder = enter(access, request, role)
 
     return check
+
+
+def holder_of(request: Request) -> Holder:
+    """Who was let in."""
+    holder = request.state.holder
+    assert isinstance(holder, Holder)
+    return holder
+
+
+def check_sees(holder: Holder, name: str) -> None:
+    """Refuse a model that the token may not see, as if there were none.
+
+    Raises:
+        ModelNotFoundError: it may not (404).
+    """
+    if not holder.sees(name):
+        raise unknown_model(name)

@@ -6,9 +6,10 @@ import asyncio
 from dataclasses import dataclass
 from typing import Literal
 
-from libmpc.errors import ConflictError, ModelNotFoundError, ServiceError, UnavailableError
+from libmpc.errors import ConflictError, ServiceError, UnavailableError
 from libmpc.party.messages import ModelList, ModelState
 from libmpc.wire.signed import Signed
+from services.gateway.errors import unknown_model
 from services.gateway.parties import ALL, Parties
 
 EVALUATORS = (0, 1)
@@ -71,7 +72,7 @@ class Catalogue:
         for view in await self.views():
             if view.name == name:
                 return view
-        raise _unknown(name)
+        raise unknown_model(name)
 
     async def check(self, name: str, model: str) -> None:
         """See that ``model`` (hex digest) is what ``name`` stands for.
@@ -87,7 +88,7 @@ class Catalogue:
             self._refreshing.add_done_callback(self._refreshed)
         await asyncio.shield(self._refreshing)
         if name not in self._digests:
-            raise _unknown(name)
+            raise unknown_model(name)
         if self._digests[name] != model:
             raise ConflictError(
                 "the query was sealed for another model; fetch this one's metadata again",
@@ -131,9 +132,3 @@ def merge(lists: dict[int, ModelList]) -> list[ModelView]:
             )
         )
     return views
-
-
-def _unknown(name: str) -> ModelNotFoundError:
-    return ModelNotFoundError(
-        f"there is no model {name!r}; 'libmpc models' (GET /v2/models) lists them", status=404
-    )

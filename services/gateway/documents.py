@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from libmpc.access import TokenState
+
 
 class ErrorBody(BaseModel):
     """Every error."""
@@ -101,6 +103,18 @@ class Changed(BaseModel):
     action: Literal["serve", "stop", "delete"]
 
 
+class Tokens(BaseModel):
+    """``GET /v2/tokens``."""
+
+    tokens: list[TokenState]
+
+
+class Revoked(BaseModel):
+    """A token that opens nothing any more."""
+
+    id: str
+
+
 class Keys(BaseModel):
     """``GET /v2/keys``."""
 
@@ -111,14 +125,14 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The error responses of a route, for its documentation."""
     texts = {
         400: "The request is malformed.",
-        401: "The token is missing or wrong.",
-        403: "The owner's signature or key does not count here.",
-        404: "There is no such model.",
+        401: "The token is missing, wrong or expired.",
+        403: "The token's role is not enough, or the owner's signature or key does not count here.",
+        404: "There is no such model, or none that the token may see.",
         408: "The sender was silent for too long.",
         409: "The name is in use, or what the request was made for has changed.",
         413: "The body is too long.",
         422: "A party cannot use what is inside.",
-        429: "The model's limit is used up, or its queue is full.",
+        429: "A limit of the model or of the token is used up, or a queue is full.",
         503: "A party is down, not ready or too slow, or the model is stopped; see Retry-After.",
     }
     return {status: {"model": ErrorBody, "description": texts[status]} for status in statuses}

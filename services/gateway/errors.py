@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from libmpc.errors import ServiceError, UnavailableError
+from libmpc.errors import ModelNotFoundError, ServiceError, UnavailableError
 from libmpc.party.messages import Refusal
 from libmpc.wire.errors import WireError
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
 #: after these the rest of a body is not worth reading
-_CLOSING = (401, 408, 413, 415)
+_CLOSING = (401, 403, 408, 413, 415)
 _VAGUE = (500, 503)
 
 
@@ -54,6 +54,13 @@ def reading(party: int) -> Iterator[None]:
 
 def _no_answer(party: int) -> UnavailableError:
     return UnavailableError(f"party {party} gave no proper answer; see its log", status=503)
+
+
+def unknown_model(name: str) -> ModelNotFoundError:
+    """There is no model of that name, or none that the token may see."""
+    return ModelNotFoundError(
+        f"there is no model {name!r}; 'libmpc models' (GET /v2/models) lists them", status=404
+    )
 
 
 def refused(party: int, payload: bytes | bytearray | memoryview) -> ServiceError:

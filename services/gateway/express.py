@@ -9,7 +9,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from libmpc.errors import ServiceError
 from libmpc.wire.errors import WireError
-from services.gateway.auth import check_token
+from services.gateway.access import Holder
+from services.gateway.auth import enter
 from services.gateway.errors import HANDLERS
 from services.gateway.gateway import Gateway
 from services.gateway.inference import infer
@@ -33,17 +34,17 @@ class Express:
             return
         request = Request(scope, receive, send)
         try:
-            self._check(request)
-            response = await infer(self._gateway, found[1], request)
+            holder = self._enter(request)
+            response = await infer(self._gateway, found[1], request, holder)
         except ServiceError as error:
             response = await HANDLERS[ServiceError](request, error)
         except WireError as error:
             response = await HANDLERS[WireError](request, error)
         await response(scope, receive, send)
 
-    def _check(self, request: Request) -> None:
+    def _enter(self, request: Request) -> Holder:
         try:
-            check_token(request, self._gateway.settings.token_sha256)
+            return enter(self._gateway.access, request, "client")
         except ServiceError as error:
             self._gateway.metrics.failed(error)
             raise

@@ -20,7 +20,7 @@ BY_REFUSAL = {
     503: "unavailable",
 }
 #: the words that errors have for it
-CODES = ("queue_full", "memory_full", "party_down", "late", "stopping")
+CODES = ("queue_full", "rate", "quota", "memory_full", "party_down", "late", "stopping", "tokens")
 REASONS = (*dict.fromkeys(BY_REFUSAL.values()), *CODES, "other")
 PHASES = ("receive", "queue", "parties", "send")
 

@@ -7,8 +7,10 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from libmpc.access import AccessStore
 from libmpc.clock import Clock
 from libmpc.link import Link
+from services.gateway.access import Access
 from services.gateway.batching import Batcher, BatchSettings
 from services.gateway.bodies import Memory
 from services.gateway.catalogue import Catalogue
@@ -27,6 +29,12 @@ class Gateway:
     Args:
         deployment: the deployment's id (16 bytes).
         dial: makes a link to the party of that index; raises LinkError.
+
+    Attributes:
+        store: the tokens in the settings' ``data``, and ``access``, what they open.
+
+    Raises:
+        ConfigError: the tokens cannot be read.
     """
 
     def __init__(
@@ -42,6 +50,10 @@ class Gateway:
         self.deployment = deployment
         self.timers = timers
         self.metrics = Metrics()
+        shared = settings.token_sha256
+        digest = None if shared is None else shared.get_secret_value()
+        self.store = AccessStore(settings.data)
+        self.access = Access(self.store, digest, clock)
         self._dial = dial
         self.links = [
             PartyLink(
@@ -90,6 +102,7 @@ class Gateway:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.access.close()
 
 
 def _batch_settings(settings: GatewaySettings) -> BatchSettings:

@@ -9,14 +9,19 @@ from starlette.responses import Response
 
 from libmpc.errors import ServiceError
 from libmpc.wire.errors import WireError
+from services.gateway.access import Holder
+from services.gateway.auth import check_sees
 from services.gateway.bodies import Body
 from services.gateway.gateway import Gateway
 from services.gateway.query import PendingQuery, Replies
 from services.gateway.tensors import HEADER_LENGTH, encode_infer, parse_infer
 
 
-async def infer(gateway: Gateway, name: str, request: Request) -> Response:
+async def infer(gateway: Gateway, name: str, request: Request, holder: Holder) -> Response:
     """Relay one query to both evaluators.
+
+    Args:
+        holder: who asks; the query counts towards its limits.
 
     Raises:
         ServiceError: refused, by whomever.
@@ -24,7 +29,8 @@ async def infer(gateway: Gateway, name: str, request: Request) -> Response:
         ClientDisconnect: nobody waits any more.
     """
     try:
-        return await _infer(gateway, name, request)
+        check_sees(holder, name)
+        return await _infer(gateway, name, request, holder)
     except ClientDisconnect:
         gateway.metrics.ended("disconnected")
         raise
@@ -38,7 +44,7 @@ async def infer(gateway: Gateway, name: str, request: Request) -> Response:
         raise
 
 
-async def _infer(gateway: Gateway, name: str, request: Request) -> Response:
+async def _infer(gateway: Gateway, name: str, request: Request, holder: Holder) -> Response:
     settings, now = gateway.settings, gateway.timers.now
     with gateway.memory.lease() as lease:
         stream = Body(request, settings.max_infer_bytes, settings.body_idle_timeout, lease)
@@ -49,8 +55,15 @@ async def _infer(gateway: Gateway, name: str, request: Request) -> Response:
         await gateway.catalogue.check(name, parsed.header.model)
         timeout = min(parsed.timeout or settings.query_timeout, settings.max_query_timeout)
         client = request.client.host if request.client is not None else ""
-        query = gateway.batcher.submit(parsed.header, parsed.envelopes, timeout, client)
-        replies = await _wait(query, request)
+        # The parties open nothing whose shape is not the header's, so no query has more images
+        # than are counted here.
+        charge = await holder.charge(name, parsed.header.batch, now())
+        try:
+            query = gateway.batcher.submit(parsed.header, parsed.envelopes, timeout, client)
+            replies = await _wait(query, request)
+        except ServiceError as error:
+            charge.refund(error)
+            raise
     replied = now()
     content, headers = encode_infer(name, parsed, replies)
     gateway.metrics.answered(read, arrived, query.since, query.launched, replied, now())

@@ -74,7 +74,13 @@ async def serve(settings: GatewaySettings) -> None:
     tls = settings.tls(settings.load_deployment()) if settings.https else None
     public = Http1Server(make_app(gateway), settings.host, settings.port, tls)
     internal = Http1Server(
-        health_app("libmpc gateway", __version__, gateway.reason, gateway.metrics.registry),
+        health_app(
+            "libmpc gateway",
+            __version__,
+            gateway.reason,
+            gateway.metrics.registry,
+            settings.metrics_token_sha256,
+        ),
         settings.health_host,
         settings.health_port,
     )

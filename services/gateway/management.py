@@ -1,4 +1,4 @@
-"""The routes that manage models. Whether they may is for the parties to say, by signatures."""
+"""The routes of models. Whether one may be changed is for the parties to say, by signatures."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from libmpc.wire.command import Command
 from libmpc.wire.names import check_name
 from libmpc.wire.signed import Signed
 from services.gateway import documents
+from services.gateway.auth import holder_of
 from services.gateway.bodies import Body
 from services.gateway.documents import body, errors
 from services.gateway.errors import bad_request
@@ -26,9 +27,9 @@ _PUSH = (
 _COMMAND = 'The owner\'s signed command: {"document": base64, "signature": base64}.'
 
 
-def management_routes(gateway: Gateway) -> APIRouter:
-    """Push, list, serve, stop, delete, and the parties' keys."""
-    router = APIRouter(prefix="/v2", tags=["models"], responses=errors(401))
+def listing_routes(gateway: Gateway) -> APIRouter:
+    """The list of models, and the parties' keys."""
+    router = APIRouter(prefix="/v2", tags=["models"], responses=errors(401, 503))
 
     @router.get(
         "/keys",
@@ -44,9 +45,10 @@ def management_routes(gateway: Gateway) -> APIRouter:
         "/models",
         response_model=documents.ModelIndex,
         responses=errors(503),
-        summary="All models",
+        summary="All models that the token may see",
     )
-    async def models() -> Response:
+    async def models(request: Request) -> Response:
+        holder = holder_of(request)
         ready = not await gateway.reason()
         listed = [
             {
@@ -58,8 +60,16 @@ def management_routes(gateway: Gateway) -> APIRouter:
                 "served": view.served,
             }
             for view in await gateway.catalogue.views()
+            if holder.sees(view.name)
         ]
         return answer(200, {"models": listed})
+
+    return router
+
+
+def management_routes(gateway: Gateway) -> APIRouter:
+    """Push, serve, stop and delete."""
+    router = APIRouter(prefix="/v2", tags=["models"], responses=errors(401, 503))
 
     @router.put(
         "/models/{name}",

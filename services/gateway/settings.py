@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from libmpc.link import LinkSettings
-from services.common.settings import ServiceSettings
+from services.common.settings import SHA256, ServiceSettings
 
 MIB = 1 << 20
 
@@ -18,8 +18,10 @@ class GatewaySettings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="LIBMPC_GATEWAY_")
 
-    token_sha256: SecretStr = Field(
-        description="SHA-256 (hex) of the token that clients present; the token itself is theirs."
+    token_sha256: SecretStr | None = Field(
+        None,
+        description="SHA-256 (hex) of one token for everybody, with the rights of an owner, as"
+        " before there were tokens with roles.",
     )
     https: bool = Field(
         True,
@@ -93,8 +95,8 @@ class GatewaySettings(ServiceSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        digest = self.token_sha256.get_secret_value()
-        if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
+        shared = self.token_sha256
+        if shared is not None and not SHA256.fullmatch(shared.get_secret_value()):
             raise ValueError("token_sha256 must be 64 lower-case hexadecimal digits")
         if self.max_batches < self.batches:
             raise ValueError("max_batches must not be less than batches")

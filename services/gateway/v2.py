@@ -13,6 +13,7 @@ from libmpc._version import __version__
 from libmpc.wire.context import WIRE_VERSION
 from libmpc.wire.signed import Signed
 from services.gateway import documents
+from services.gateway.auth import check_sees, holder_of
 from services.gateway.catalogue import ModelView
 from services.gateway.documents import body, errors
 from services.gateway.gateway import Gateway
@@ -57,7 +58,7 @@ def health_routes(gateway: Gateway) -> APIRouter:
 
 def v2_routes(gateway: Gateway) -> APIRouter:
     """Metadata and inference."""
-    router = APIRouter(prefix="/v2", tags=["inference"], responses=errors(401))
+    router = APIRouter(prefix="/v2", tags=["inference"], responses=errors(401, 503))
 
     @router.get("", response_model=documents.ServerMetadata, summary="What this server is")
     async def server() -> Response:
@@ -76,7 +77,8 @@ def v2_routes(gateway: Gateway) -> APIRouter:
         responses=errors(404, 503),
         summary="A model's signed descriptor and the keys to seal queries to",
     )
-    async def metadata(name: str) -> Response:
+    async def metadata(name: str, request: Request) -> Response:
+        check_sees(holder_of(request), name)
         view, keys = await asyncio.gather(gateway.catalogue.view(name), gateway.parties.keys())
         return answer(200, _metadata(view, keys))
 
@@ -86,7 +88,8 @@ def v2_routes(gateway: Gateway) -> APIRouter:
         responses=errors(404, 503),
         summary="Whether a model answers queries",
     )
-    async def model_ready(name: str) -> Response:
+    async def model_ready(name: str, request: Request) -> Response:
+        check_sees(holder_of(request), name)
         view = await gateway.catalogue.view(name)
         reason = await gateway.reason() or ("" if view.state == "serving" else "it is stopped")
         if reason:
@@ -101,7 +104,7 @@ def v2_routes(gateway: Gateway) -> APIRouter:
         summary="One query",
     )
     async def inference(name: str, request: Request) -> Response:
-        return await infer(gateway, name, request)
+        return await infer(gateway, name, request, holder_of(request))
 
     return router
 

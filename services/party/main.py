@@ -69,7 +69,13 @@ async def _serve(settings: PartySettings) -> None:
     endpoint = LinkEndpoint(node.accept)
     server = Http2Server(make_app(node), settings.host, settings.port, tls, endpoint=endpoint)
     health = Http1Server(
-        health_app("libmpc party", __version__, lambda: node.reason, party_registry(node)),
+        health_app(
+            "libmpc party",
+            __version__,
+            lambda: node.reason,
+            party_registry(node),
+            settings.metrics_token_sha256,
+        ),
         settings.health_host,
         settings.health_port,
     )

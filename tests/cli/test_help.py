@@ -14,7 +14,9 @@ from tests.cli.run import Cli
 
 ROOT = Path(__file__).parents[2]
 CLIENT = ("push", "models", "serve", "stop", "delete", "query", "bench")
-COMMANDS = (*CLIENT, "init", "up", "party", "gateway", "reference", "explain", "check", "demo")
+OTHERS = ("init", "up", "party", "gateway", "reference", "explain", "check", "demo")
+COMMANDS = (*CLIENT, *OTHERS, "token")
+TOKEN = ("token create", "token list", "token revoke")
 
 
 def test_all_commands_are_listed(cli: Cli) -> None:
@@ -24,16 +26,16 @@ def test_all_commands_are_listed(cli: Cli) -> None:
     assert sorted(listed) == sorted(COMMANDS)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, *TOKEN])
 def test_help_has_an_example(cli: Cli, command: str) -> None:
-    result = cli(command, "--help")
+    result = cli(*command.split(), "--help")
     assert result.code == 0
     assert re.search(rf"Examples?:\n +libmpc {command}\b", result.out)
 
 
-@pytest.mark.parametrize("command", CLIENT)
+@pytest.mark.parametrize("command", [*CLIENT, *TOKEN])
 def test_client_commands_have_the_common_options(cli: Cli, command: str) -> None:
-    text = cli(command, "--help").out
+    text = cli(*command.split(), "--help").out
     assert "--deployment PATH" in text
     assert "LIBMPC_DEPLOYMENT" in text
     assert "--json" in text

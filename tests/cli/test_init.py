@@ -61,6 +61,7 @@ def test_join(cli: Cli, tmp_path: Path, public: list[Path]) -> None:
         assert f"https://party{index}.example.org:8443" in result.out
         assert f"libmpc party --index {index}" in result.out
     assert "libmpc gateway --config" in result.out
+    assert str(directory / "client") in result.out
     shown = cli("init", "--fingerprint", directory / "deployment.yaml")
     assert shown.out.strip() == deployment.fingerprint
 

@@ -12,9 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import SecretStr
 
 import libmpc
 from libmpc import answers, data, outputs
+from libmpc.credentials import Credential
+from libmpc.deployment import Deployment
 from libmpc.graph.model import Model
 from tests.cluster.programs import is_running
 
@@ -210,6 +213,63 @@ def test_a_refused_input_is_not_counted(
     with pytest.raises(libmpc.InputError, match="divide by 255"):
         client.query("once", x * 255)
     assert np.array_equal(client.query("once", x), model.reference(x))
+    served.delete()
+
+
+def test_a_client_may_ask_and_nothing_else(
+    cluster: libmpc.LocalCluster, model: Model, tmp_path: Path
+) -> None:
+    x = data.digits()[0][:3]
+    served = cluster.share(model, "for-clients", serve=True)
+    # What 'libmpc init' has made for clients.
+    with libmpc.Client(cluster.directory / "client") as client:
+        assert np.array_equal(client.query("for-clients", x), model.reference(x))
+    deployment = Deployment.from_file(cluster.deployment)
+    owners = Credential.from_file(cluster.directory / "credentials.yaml", deployment)
+    clients = Credential.from_file(cluster.directory / "client" / "credentials.yaml", deployment)
+    assert clients.owner_key is None
+    # Not even with the owner's key: two locks, and this is the gateway's.
+    deployment.write(tmp_path / "deployment.yaml")
+    both = clients.model_copy(update={"owner_key": owners.owner_key})
+    both.write(tmp_path / "credentials.yaml")
+    with libmpc.Cluster.from_file(tmp_path) as intruder:
+        for attempt in (intruder.model("for-clients").delete, intruder.tokens):
+            with pytest.raises(libmpc.AuthenticationError, match="role") as refused:
+                attempt()
+            assert refused.value.status == 403
+        with pytest.raises(libmpc.AuthenticationError, match="role"):
+            intruder.share(model, "another")
+    # Nor a higher role without the owner's key: the other lock.
+    with libmpc.Cluster(cluster.deployment) as admin:
+        token = admin.create_token("not-an-owner", "owner")
+    Credential(deployment=deployment.id.hex(), token=SecretStr(token)).write(
+        tmp_path / "credentials.yaml"
+    )
+    with (
+        libmpc.Cluster.from_file(tmp_path) as intruder,
+        pytest.raises(libmpc.ConfigError, match="owner's key"),
+    ):
+        intruder.model("for-clients").delete()
+    served.delete()
+
+
+def test_images_are_limited_by_token(cluster: libmpc.LocalCluster, model: Model) -> None:
+    x = data.digits()[0][:3]
+    served = cluster.share(model, "limited", serve=True)
+    deployment = Deployment.from_file(cluster.deployment)
+    with libmpc.Cluster(cluster.deployment) as admin:
+        token = admin.create_token("clinic", models=["limited"], images=7)
+        with libmpc.Client(deployment, token=token) as client:
+            for _ in range(2):
+                assert np.array_equal(client.query("limited", x), model.reference(x))
+            with pytest.raises(libmpc.LimitError, match="1 of 7 images"):
+                client.query("limited", x)
+            assert np.array_equal(client.query("limited", x[:1]), model.reference(x[:1]))
+            (state,) = (one for one in admin.tokens() if one.id == token.split("_")[1])
+            assert state.used == {"limited": 7}
+            admin.revoke_token(state.id)
+            with pytest.raises(libmpc.AuthenticationError):
+                client.query("limited", x)
     served.delete()
 
 

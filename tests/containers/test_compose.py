@@ -56,11 +56,14 @@ def test_push_and_query_equal_the_reference(
 
 def test_what_is_left_on_the_host(stack: Stack) -> None:
     folder = stack.compose.deployment.parent
-    public, secret = folder / "deployment.yaml", folder / "credentials.yaml"
-    assert sorted(folder.iterdir()) == [secret, public]
-    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
-    assert {path.stat().st_uid for path in (folder, public, secret)} == {os.geteuid()}
-    assert "PRIVATE KEY" not in public.read_text()
+    client = folder / "client"
+    for place, others in ((folder, [client]), (client, [])):
+        public, secret = place / "deployment.yaml", place / "credentials.yaml"
+        assert sorted(place.iterdir()) == sorted([secret, public, *others])
+        assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+        assert {path.stat().st_uid for path in (place, public, secret)} == {os.geteuid()}
+        assert "PRIVATE KEY" not in public.read_text()
+    assert "owner_key" not in (client / "credentials.yaml").read_text()
 
 
 def test_containers_are_closed(stack: Stack) -> None:

@@ -120,6 +120,6 @@ def _containers(client: Any, project: str) -> list[Any]:
 
 def _remove_volumes(client: Any, project: str) -> None:
     volumes = client.volumes.list(filters={"label": f"{LABEL}={project}"})
-    assert len(volumes) == 9
+    assert len(volumes) == 10
     for volume in volumes:
         volume.remove()

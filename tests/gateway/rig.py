@@ -7,6 +7,7 @@ import base64
 import contextlib
 import itertools
 import json
+import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,9 +16,11 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
+from libmpc.access import AccessStore, Role, make_grant
 from libmpc.identity.token import token_sha256
 from libmpc.link import GATEWAY, Link, connect
 from libmpc.wire.headers import QueryHeader
+from libmpc.wire.lifetime import to_millis
 from services.gateway.app import make_app
 from services.gateway.gateway import Gateway
 from services.gateway.settings import GatewaySettings
@@ -67,6 +70,22 @@ class Rig:
     clock: ManualClock
     timers: ManualTimers
     app: Any
+    store: AccessStore
+
+    @contextlib.asynccontextmanager
+    async def bearing(self, token: str) -> AsyncIterator[Rig]:
+        """The same gateway, as whoever has that token sees it."""
+        headers = {"Authorization": f"Bearer {token}"}
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=self.app), base_url="http://gateway", headers=headers
+        ) as client:
+            yield replace(self, client=client)
+
+    def token(self, role: Role, name: str = "somebody", **limits: Any) -> str:
+        """A new token."""
+        token, grant = make_grant(name, role, to_millis(self.clock.now()), **limits)
+        self.store.add(grant)
+        return token.get_secret_value()
 
     async def linked(self) -> None:
         for link in self.gateway.links:
@@ -99,8 +118,12 @@ class Rig:
 
 
 @contextlib.asynccontextmanager
-async def rig(**changes: object) -> AsyncIterator[Rig]:
-    """A gateway that is linked to its three parties."""
+async def rig(data: Path | None = None, **changes: object) -> AsyncIterator[Rig]:
+    """A gateway that is linked to its three parties.
+
+    Args:
+        data: where its tokens are; by default a new directory.
+    """
     parties = [FakeParty(index) for index in range(3)]
     network, clock, timers = Network(parties), ManualClock(), ManualTimers()
 
@@ -108,7 +131,9 @@ async def rig(**changes: object) -> AsyncIterator[Rig]:
         local = identity(GATEWAY)
         return await connect(network.open(party), local, remote(identity(party)), clock=clock)
 
-    gateway = Gateway(settings(**changes), DEPLOYMENT, dial, clock=clock, timers=timers)
+    files = tempfile.TemporaryDirectory()
+    chosen = settings(data=data or Path(files.name), **changes)
+    gateway = Gateway(chosen, DEPLOYMENT, dial, clock=clock, timers=timers)
     app = make_app(gateway)
     client = httpx.AsyncClient(
         transport=httpx.ASGITransport(app=app),
@@ -116,7 +141,7 @@ async def rig(**changes: object) -> AsyncIterator[Rig]:
         headers={"Authorization": f"Bearer {TOKEN}"},
     )
     gateway.start()
-    made = Rig(gateway, parties, client, clock, timers, app)
+    made = Rig(gateway, parties, client, clock, timers, app, gateway.store)
     await made.linked()
     try:
         async with client:
@@ -124,6 +149,7 @@ async def rig(**changes: object) -> AsyncIterator[Rig]:
     finally:
         await gateway.close()
         await network.close()
+        files.cleanup()
 
 
 def header(**changes: object) -> QueryHeader:

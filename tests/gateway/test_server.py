@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import ssl
@@ -14,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+import libmpc
 from libmpc.credentials import Credential
 from libmpc.deployment import Deployment
 from libmpc.deployment_local import LocalPorts, make_all
@@ -117,6 +119,51 @@ def test_serves_and_stops(
     log = process.stderr.read()
     assert "Traceback" not in log
     assert credential.token.get_secret_value() not in log
+
+
+def test_tokens_over_the_network(
+    home: Path, health_port: int, process: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    """As an admin makes and revokes them with the command line, and as the operator does."""
+    deployment = Deployment.from_file(home / "deployment.yaml")
+    trust = ssl.create_default_context(cadata=deployment.tls_ca)
+    url = deployment.gateways[0].url
+    wait_live(url + "/v2/health/live", process, trust)
+
+    def command(*arguments: object, where: Path = home) -> subprocess.CompletedProcess[str]:
+        line = [sys.executable, "-m", "libmpc", "token", *map(str, arguments)]
+        environment = {"PATH": "", "PYTHONPATH": ":".join(sys.path)}
+        if "--config" not in arguments:
+            environment["LIBMPC_DEPLOYMENT"] = str(where)
+        return subprocess.run(line, capture_output=True, text=True, env=environment)
+
+    folder = tmp_path / "clinic"
+    made = command("create", "clinic", "--models", "mnist", "--out", folder, "--json")
+    assert made.returncode == 0, made.stderr
+    token = json.loads(made.stdout)["id"]
+    listed = json.loads(command("list", "--json").stdout)["tokens"]
+    assert [one["name"] for one in listed] == ["owner", "client", "clinic"]
+    # The client's own folder is all that it needs, and opens no more than it may.
+    with libmpc.Client(folder, timeout=5) as client, pytest.raises(libmpc.UnavailableError):
+        client.models()  # let in; no party runs here
+    refused = command("list", where=folder)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "role 'admin'" in refused.stderr
+    assert command("revoke", token).returncode == 0
+    with libmpc.Client(folder) as client, pytest.raises(libmpc.AuthenticationError):
+        client.models()
+    # On the gateway's host, while it runs, without a token.
+    config = ("--config", home / "gateway" / "gateway.yaml")
+    operators = command("create", "second-boss", "--role", "admin", *config).stdout.strip()
+    with libmpc.Cluster(home) as cluster:
+        assert [state.name for state in cluster.tokens()][-1] == "second-boss"
+        cluster.revoke_token(operators.split("_")[1])
+        made_here = cluster.create_token("third", expires="1d", images=5)
+        assert [state.images for state in cluster.tokens()] == [None, None, 5]
+    with httpx.Client(verify=trust, base_url=url) as web:
+        for secret, status in ((operators, 401), (made_here, 200)):
+            headers = {"Authorization": f"Bearer {secret}"}
+            assert web.get("/v2", headers=headers).status_code == status
 
 
 def test_a_port_in_use(home: Path, health_port: int) -> None:

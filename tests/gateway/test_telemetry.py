@@ -11,8 +11,11 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry, Counter
+from pydantic import SecretStr
+from starlette.routing import Route
 
 from libmpc.errors import ConfigError
+from libmpc.identity.token import token_sha256
 from services.common.health import health_app
 from services.common.telemetry import setup_logging
 
@@ -81,5 +84,35 @@ def test_internal_port() -> None:
                 assert (await client.get("/health/ready")).status_code == 200
                 assert "things_total 1.0" in (await client.get("/metrics")).text
                 assert (await client.get("/v2")).status_code == 404
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize(
+    ("token", "host", "presented", "status"),
+    [
+        (None, "127.0.0.1", "", 200),
+        (None, "::1", "", 200),
+        (None, "10.0.0.7", "", 401),
+        (None, "testclient", "Bearer right", 401),
+        ("right", "10.0.0.7", "Bearer right", 200),
+        ("right", "10.0.0.7", "Bearer wrong", 401),
+        ("right", "10.0.0.7", "Basic right", 401),
+        ("right", "127.0.0.1", "", 401),
+    ],
+)
+def test_of_the_internal_port_only_health_is_open(
+    token: str | None, host: str, presented: str, status: int
+) -> None:
+    async def work() -> None:
+        digest = None if token is None else SecretStr(token_sha256(token))
+        app = health_app("a service", "1.2", lambda: "", CollectorRegistry(), digest)
+        paths = {route.path for route in app.routes if isinstance(route, Route)}
+        assert len(paths) == len(app.routes)
+        transport = httpx.ASGITransport(app=app, client=(host, 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            for path in paths:
+                answer = await client.get(path, headers={"Authorization": presented})
+                assert answer.status_code == (status if path == "/metrics" else 200), path
 
     asyncio.run(work())

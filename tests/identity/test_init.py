@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from libmpc.access import AccessStore
 from libmpc.credentials import Credential
 from libmpc.deployment import Deployment
 from libmpc.deployment_init import join, make_party
@@ -15,7 +16,7 @@ from libmpc.deployment_local import LocalPorts, is_made, make_all, move_all, pub
 from libmpc.errors import ConfigError
 from libmpc.identity.keys import GatewayIdentity, PartyIdentity
 from libmpc.identity.tls import bundle
-from libmpc.identity.token import is_token
+from libmpc.identity.token import is_token, token_id
 
 PORTS = LocalPorts((9001, 9002, 9003), (9011, 9012, 9013), 9000)
 
@@ -35,7 +36,7 @@ def check_modes(directory: Path) -> None:
         mode = stat.S_IMODE(path.stat().st_mode)
         if path.name in ("keys", "data"):
             assert mode == 0o700
-        elif path.suffix == ".key" or path.name == "credentials.yaml":
+        elif path.suffix in (".key", ".sqlite") or path.name == "credentials.yaml":
             assert mode == 0o600
 
 
@@ -76,13 +77,27 @@ def test_three_organisations(tmp_path: Path, three: list[Path]) -> None:
     assert credential.token is not None
     token = credential.token.get_secret_value()
     config = settings(home / "gateway" / "gateway.yaml")
-    assert is_token(token, config["token_sha256"])
-    assert config.keys() == {"deployment", "keys", "data", "host", "port", "token_sha256"}
-    everything = snapshot(home)
-    assert [name for name, data in everything.items() if token.encode() in data] == [
-        "credentials.yaml"
-    ]
+    assert config.keys() == {"deployment", "keys", "data", "host", "port"}
     check_modes(tmp_path)
+    # What a client gets works alone, and has nothing of the owner's.
+    client = Credential.beside(home / "client" / "deployment.yaml", deployment)
+    assert client is not None
+    assert client.token is not None
+    assert client.owner_key is None
+    assert "owner_key" not in (home / "client" / "credentials.yaml").read_text()
+    assert Deployment.from_file(home / "client" / "deployment.yaml") == deployment
+    second = client.token.get_secret_value()
+    everything = snapshot(home)
+    for secret, place in ((token, "credentials.yaml"), (second, "client/credentials.yaml")):
+        assert [name for name, data in everything.items() if secret.encode() in data] == [place]
+    store = AccessStore(home / "gateway" / "data")
+    grants = {grant.id: grant for grant in store.grants()}
+    store.close()
+    assert {token_id(token), token_id(second)} == grants.keys()
+    for secret, role in ((token, "admin"), (second, "client")):
+        grant = grants[token_id(secret) or ""]
+        assert is_token(secret, grant.sha256)
+        assert (grant.role, grant.models, grant.expires_ms) == (role, None, None)
 
 
 def test_party_again(three: list[Path]) -> None:
@@ -139,6 +154,7 @@ def test_demo(tmp_path: Path) -> None:
     deployment = make_all(tmp_path, PORTS, publish=False)
     assert is_made(tmp_path)
     assert not (tmp_path / "deployment.yaml").exists()
+    assert not (tmp_path / "client" / "deployment.yaml").exists()
     assert publish_all(tmp_path) == tmp_path / "deployment.yaml"
     assert Deployment.from_file(tmp_path / "deployment.yaml") == deployment
     for name in ("party0", "party1", "party2", "gateway"):
@@ -164,9 +180,12 @@ def test_demo_moves(tmp_path: Path) -> None:
     assert (party["index"], party["port"], party["health_port"]) == (2, 3, 6)
     gateway = settings(tmp_path / "gateway" / "gateway.yaml")
     assert gateway["port"] == 7
-    same = {n for n in before if n.endswith((".key", ".crt", "credentials.yaml", "public.yaml"))}
+    kept = (".key", ".crt", ".sqlite", "credentials.yaml", "public.yaml")
+    same = {n for n in before if n.endswith(kept)}
     assert {name for name in before if before[name] == after[name]} == same
-    assert Credential.beside(tmp_path / "deployment.yaml", moved) is not None
+    for folder in (tmp_path, tmp_path / "client"):
+        assert Deployment.from_file(folder / "deployment.yaml") == moved
+        assert Credential.beside(folder / "deployment.yaml", moved) is not None
     move_all(tmp_path, PORTS)
     assert snapshot(tmp_path) == before
 

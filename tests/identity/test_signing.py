@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from libmpc.errors import ConfigError, IntegrityError
 from libmpc.identity.signing import SigningKey, verify, verify_descriptor, verify_document
-from libmpc.identity.token import is_token, new_token, token_sha256
+from libmpc.identity.token import is_token, new_token, token_id, token_sha256
 from libmpc.wire import Command, Descriptor, Receipt, Signed, WireError
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "documents.json").read_text())
@@ -89,8 +90,11 @@ def test_private_half_is_not_shown() -> None:
 
 def test_token() -> None:
     token = new_token()
-    assert len(token) == 43
+    assert re.fullmatch(r"libmpc_[0-9a-f]{12}_[A-Za-z0-9_-]{43}", token)
     assert token != new_token()
+    assert token_id(token) == token.split("_")[1]
+    for other in ("", "x" * 43, token[:-1], token + "x", token.upper(), token + "\n"):
+        assert token_id(other) is None
     assert is_token(token, token_sha256(token))
     assert not is_token(token[:-1], token_sha256(token))
     assert not is_token("", token_sha256(token))

@@ -10,13 +10,23 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from starlette.routing import Route
 
 from libmpc.errors import ConfigError
 from libmpc.link import ByteStream, LinkError
 from services.common.http2 import Http2Server, connect_stream
 from services.common.tls import TlsFiles
+from services.party.app import make_app as party_app
 from tests.services.http2 import free_port, server, url
-from tests.services.raw import PREFACE, SETTINGS, frame, raw
+from tests.services.raw import (
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    PREFACE,
+    SETTINGS,
+    frame,
+    raw,
+)
 
 
 def test_a_client_without_a_certificate_is_refused(files: dict[str, TlsFiles]) -> None:
@@ -29,6 +39,44 @@ def test_a_client_without_a_certificate_is_refused(files: dict[str, TlsFiles]) -
                 async with raw(port, context) as client:
                     client.write(PREFACE, frame(SETTINGS, 0, 0))
                     await client.read()
+
+    asyncio.run(main())
+
+
+PARTY_ROUTES = {("GET", "/v1/status"), ("GET", "/openapi.json"), ("POST", "/link/v1")}
+
+
+def test_no_route_of_a_party_answers_without_a_certificate(files: dict[str, TlsFiles]) -> None:
+    nobody: Any = None  # the routes that are let in here ask no node
+    app = party_app(nobody)
+    assert {
+        (method, route.path)
+        for route in app.routes
+        if isinstance(route, Route)
+        for method in route.methods or ()
+        if method != "HEAD"
+    } == PARTY_ROUTES
+    assert all(isinstance(route, Route) for route in app.routes)
+
+    async def ask(port: int, context: ssl.SSLContext, method: str, path: str) -> None:
+        """Return when the route has answered."""
+        async with raw(port, context) as client:
+            end = END_HEADERS | END_STREAM
+            client.write(PREFACE, frame(SETTINGS, 0, 0), client.request(1, method, path, end))
+            await client.until(HEADERS)
+
+    async def main() -> None:
+        http = Http2Server(app, "127.0.0.1", 0, files["one"])
+        await http.start()
+        try:
+            without = ssl.create_default_context(cafile=str(files["zero"].ca))
+            without.set_alpn_protocols(["h2"])
+            for method, path in PARTY_ROUTES:
+                with pytest.raises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError)):
+                    await ask(http.port, without, method, path)
+            await ask(http.port, files["zero"].client_context(), "GET", "/openapi.json")
+        finally:
+            await http.stop()
 
     asyncio.run(main())
 
