@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +38,10 @@ from libmpc.runtime import PreparedBundle, Preparer, Program, StreamedBundle, pr
 from libmpc.wire.errors import WireError
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 Post = Callable[..., None]  # ``Link.post``
+Alarm = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class RoleSettings:
         stream_bytes: a bundle that takes more memory is streamed: dealt and spent step by step.
         stream_window: bytes of a streamed bundle that may wait at a party.
         streams: runs with a streamed bundle at the same time.
+        audit: the share of pooled bundles that party 0 has audited.
     """
 
     round_timeout: float = 5.0
@@ -62,6 +66,7 @@ class RoleSettings:
     stream_bytes: int = 64 << 20
     stream_window: int = 64 << 20
     streams: int = 2
+    audit: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,7 @@ class Evaluator:
         desk: where queries are found, and from where complete ones leave.
         executor: where bundles are prepared.
         settings, meters: bounds, and what this party counts.
+        alarm: told of a failed audit.
     """
 
     def __init__(
@@ -99,8 +105,10 @@ class Evaluator:
         executor: Executor,
         settings: RoleSettings,
         meters: Meters,
+        alarm: Alarm,
     ) -> None:
         self.index = index
+        self._alarm = alarm
         self.meters = meters
         self.pool = BundlePool(executor, meters)
         self.sizes = Sizes(settings.stream_bytes, settings.stream_window)
@@ -176,13 +184,23 @@ class Evaluator:
         return entry
 
     def _prepare(
-        self, header: BundleHeader, entry: Entry, given: Sequence[Mapping[int, Payload] | None]
+        self,
+        header: BundleHeader,
+        entry: Entry,
+        given: Sequence[Mapping[int, Payload] | None],
+        audited: Collection[int] = (),
     ) -> None:
-        """Prepare a group in a thread; given are each bundle's corrections, none at party 0."""
+        """Prepare a group in a thread, but for what is audited.
+
+        Args:
+            given: each bundle's corrections, none at party 0.
+        """
         weights, secret = entry.weights, self._secrets.correlated
         assert isinstance(weights, EvaluatorWeights)
 
-        def one(number: int, part: Mapping[int, Payload] | None) -> PreparedBundle:
+        def one(number: int, part: Mapping[int, Payload] | None) -> PreparedBundle | None:
+            if number in audited:
+                return None
             stream = self._stream(secret, CORRELATED, header.model, number)
             return prepare(entry.plan, weights, header.rung, stream, part)
 
@@ -219,6 +237,16 @@ class Evaluator:
         if not self._closed:
             with contextlib.suppress(LibmpcError):
                 self._dealer(kind, bundle, step, body)
+
+    async def _compute_audit(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+    def _verdict(self, key: PoolKey, number: int, wrong: str) -> None:
+        """An audit has come to its end; ``wrong`` is empty where the dealer was right."""
+        self.meters.of(key).audited += 1
+        if wrong:
+            self.meters.of(key).audits_failed += 1
+            self._alarm(f"bundle {number} of model {key[0][:12]}, batch {key[1]}: {wrong}")
 
     def bundle_ready(self) -> None:
         """Called when the pool has gained a bundle."""
