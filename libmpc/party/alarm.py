@@ -1,4 +1,4 @@
-"""A failed audit stops this party until its operator acts; the record of it outlives the process."""
+"""A failed audit stops this party until its operator acts; the record outlives the process."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ class Alarm:
             try:
                 self._what = str(json.loads(path.read_text())["what"])
             except (OSError, ValueError, KeyError, TypeError):
-                raise ConfigError(f"{path} cannot be read; see docs/operations.md, Audits") from None
+                raise ConfigError(
+                    f"{path} cannot be read; see docs/operations.md, Audits"
+                ) from None
             log.error("an audit of party 2 has failed before: %s; see %s", self._what, path)
 
     def __bool__(self) -> bool:

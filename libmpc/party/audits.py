@@ -2,8 +2,9 @@
 
 1. Before it asks the dealer for a group of bundles, party 0 commits to 32 random bytes.
 2. When all corrections of the group are there, and not before, party 1 names 32 random bytes.
-3. Party 0 opens its commitment. Both hash the two halves with each bundle's number: below ``rate``,
-   the bundle leaves the pool to be audited (``runtime.audit``). Until then none of the group is used.
+3. Party 0 opens its commitment. Both hash the two halves with each bundle's number: below
+   ``rate`` it leaves the pool to be audited (``runtime.audit``). Until then none of the group is
+   used.
 
 The dealer hears nothing of it: whatever it does to a bundle, it has done before the coin fell.
 """
@@ -141,9 +142,14 @@ class FollowAudits:
         self._arrived: dict[int, tuple[BundleHeader, Corrections]] = {}
         self._coins: dict[int, bytes] = {}
         self._awaited: dict[int, tuple[int, asyncio.Future[bytes]]] = {}
+        self.unvouched = 0  # the last group that came without the dealer's word
 
     def toss(self, toss: Toss) -> None:
-        """Party 0 has committed to its half."""
+        """Party 0 has committed to its half.
+
+        Raises:
+            WireError: it has done so before.
+        """
         if toss.bundle in self._tosses:
             raise WireError("a coin is tossed once")
         self._tosses[toss.bundle] = toss

@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping,
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +37,6 @@ from libmpc.runtime import PreparedBundle, Preparer, Program, StreamedBundle, pr
 from libmpc.wire.errors import WireError
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 Post = Callable[..., None]  # ``Link.post``
 Alarm = Callable[[str], None]
@@ -237,16 +235,6 @@ class Evaluator:
         if not self._closed:
             with contextlib.suppress(LibmpcError):
                 self._dealer(kind, bundle, step, body)
-
-    async def _compute_audit(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
-
-    def _verdict(self, key: PoolKey, number: int, wrong: str) -> None:
-        """An audit has come to its end; ``wrong`` is empty where the dealer was right."""
-        self.meters.of(key).audited += 1
-        if wrong:
-            self.meters.of(key).audits_failed += 1
-            self._alarm(f"bundle {number} of model {key[0][:12]}, batch {key[1]}: {wrong}")
 
     def bundle_ready(self) -> None:
         """Called when the pool has gained a bundle."""

@@ -8,28 +8,26 @@ from concurrent.futures import Executor
 
 from libmpc.errors import InputError
 from libmpc.link import Buffer, Message
+from libmpc.party.auditing import AuditingFollower
 from libmpc.party.audits import FollowAudits
 from libmpc.party.catalog import Catalog
 from libmpc.party.desk import QueryDesk
 from libmpc.party.entry import Entry
-from libmpc.party.evaluator import Alarm, EpochSecrets, Evaluator, Post, RoleSettings
+from libmpc.party.evaluator import Alarm, EpochSecrets, Post, RoleSettings
 from libmpc.party.framing import split
 from libmpc.party.groups import Arrival
-from libmpc.party.keys import CORRELATED
-from libmpc.party.messages import BundleHeader, Coin, Kind, RunAgreement, RunHeader, Slice, Toss
+from libmpc.party.messages import BundleHeader, Kind, RunAgreement, RunHeader, Slice
 from libmpc.party.meters import Meters
 from libmpc.party.queries import Query
 from libmpc.party.rounds import Run
 from libmpc.party.run import Part, RunAborted, run_digest, tag_check
 from libmpc.party.streams import Corrections
-from libmpc.protocol import EvaluatorWeights, Payload
 from libmpc.runtime import StreamedBundle, correction_sizes
-from libmpc.runtime.audit import Remembered, check, masks, most_bytes, pack, unpack
 from libmpc.runtime.ladder import LADDER
 from libmpc.wire.errors import WireError
 
 
-class Follower(Evaluator):
+class Follower(AuditingFollower):
     """Party 1."""
 
     def __init__(
@@ -93,12 +91,8 @@ class Follower(Evaluator):
                 self._end_stream(message.bundle)
                 self._ended.discard(message.bundle)
                 self._declined.discard(message.bundle)
-            case 0, Kind.TOSS:
-                self._audits.toss(Toss.parse(message.payload))
-            case 0, Kind.COIN:
-                self._on_coin(message.bundle, Coin.parse(message.payload))
-            case 0, Kind.SHOWN:
-                self._audits.shown(message.bundle, bytes(message.payload))
+            case 0, (Kind.TOSS | Kind.COIN | Kind.SHOWN):
+                self._receive_of_audit(message)
             case 0, Kind.RUN:
                 self._on_run(RunHeader.parse(message.payload))
             case 0, Kind.DROPPED:
@@ -155,57 +149,8 @@ class Follower(Evaluator):
             self._decline(range(header.bundle, header.bundle + header.count))
             return
         corrections = arrival.corrections()
-        if header.vouched:
-            self._audits.arrived(header, corrections)
-        elif self._audits.tossed(header.bundle):
-            self._alarm(f"bundle {header.bundle}: party 2 does not vouch for party 0's masks")
-        else:
+        if not self._held_for_audit(header, corrections):
             self._prepare(header, entry, corrections)
-
-    def _on_coin(self, first: int, coin: Coin) -> None:
-        """Both halves of the coin are known: audit what it names, prepare the others."""
-        header, corrections, audited = self._audits.coin(first, coin)
-        if self.pool.expected(first) is None:
-            return
-        try:
-            entry = self._expect(header)
-        except WireError:  # deleted meanwhile
-            self._decline(range(header.bundle, header.bundle + header.count))
-            return
-        for number in audited:
-            # SECURITY: gone from the pool, for good, before anything of it is shown.
-            if self.pool.drop(number) is not None:
-                self.spawn(self._audit(number, header, entry, corrections[number - first]))
-        self._prepare(header, entry, corrections, audited)
-
-    async def _audit(
-        self, number: int, header: BundleHeader, entry: Entry, corrections: Mapping[int, Payload]
-    ) -> None:
-        weights, plan, rung = entry.weights, entry.plan, header.rung
-        assert isinstance(weights, EvaluatorWeights)
-        vouched = bytes.fromhex(header.vouched[number - header.bundle])
-        stream = Remembered(
-            self._stream(self._secrets.correlated, CORRELATED, header.model, number)
-        )
-        own = await self._compute_audit(lambda: pack(masks(plan, rung, stream)))
-        shown = self._audits.expect(number, most_bytes(plan, rung))
-        self._tell(Kind.MASKS, number, own)
-        theirs = await shown
-
-        def work() -> str:
-            return check(
-                plan,
-                weights,
-                rung,
-                stream,
-                shown=unpack(theirs),
-                vouched=vouched,
-                corrections=corrections,
-            )
-
-        wrong = await self._compute_audit(work)
-        self._tell(Kind.VERDICT, number, b"\0" if wrong else b"\1")
-        self._verdict((header.model, rung), number, wrong)
 
     def _decline(self, numbers: range) -> None:
         for number in numbers:

@@ -12,13 +12,13 @@ from time import perf_counter
 
 from libmpc.errors import UnavailableError
 from libmpc.link import Message
-from libmpc.party.audits import WRONG, LeadAudits
+from libmpc.party.auditing import AuditingLeader
+from libmpc.party.audits import LeadAudits
 from libmpc.party.catalog import Catalog
 from libmpc.party.desk import QueryDesk
 from libmpc.party.entry import Entry
-from libmpc.party.evaluator import Alarm, EpochSecrets, Evaluator, Post, RoleSettings
-from libmpc.party.keys import CORRELATED
-from libmpc.party.messages import BundleHeader, Coin, Deal, Kind, RunAgreement, RunHeader
+from libmpc.party.evaluator import Alarm, EpochSecrets, Post, RoleSettings
+from libmpc.party.messages import BundleHeader, Deal, Kind, RunAgreement, RunHeader
 from libmpc.party.meters import Meters
 from libmpc.party.pool import Bundle, PoolKey
 from libmpc.party.queries import Query
@@ -27,9 +27,7 @@ from libmpc.party.run import Part, RunAborted, cut, run_digest
 from libmpc.party.supply import Supply
 from libmpc.party.turns import Turns
 from libmpc.party.variants import Wanted, model_of
-from libmpc.protocol import EvaluatorWeights
 from libmpc.runtime import StreamedBundle
-from libmpc.runtime.audit import Remembered, most_bytes, pack, show, unpack
 from libmpc.runtime.ladder import LADDER
 from libmpc.wire.errors import WireError
 
@@ -42,7 +40,7 @@ LONGEST_PAUSE_SECONDS = 30.0
 MAX_RUNS = 4
 
 
-class Leader(Evaluator):
+class Leader(AuditingLeader):
     """Party 0."""
 
     def __init__(
@@ -125,14 +123,8 @@ class Leader(Evaluator):
                 run = self._runs.get(message.bundle)
                 if run is not None:
                     run.agree(RunAgreement.parse(message.payload).digest)
-            case 1, Kind.COIN:
-                self._audits.coin(message.bundle, Coin.parse(message.payload))
-                self._prepare_others(message.bundle)
-            case 1, Kind.MASKS:
-                self._show(message.bundle, bytes(message.payload))
-            case 1, Kind.VERDICT:
-                key = self._audits.verdict(message.bundle)
-                self._verdict(key, message.bundle, "" if message.payload == b"\1" else WRONG)
+            case 1, (Kind.COIN | Kind.MASKS | Kind.VERDICT):
+                self._receive_of_audit(message)
             case 1, _:
                 self._receive_of_run(message)
             case _:
@@ -180,38 +172,6 @@ class Leader(Evaluator):
             self._prepare_others(header.bundle)
         else:
             self._prepare(header, self._expect(header), [None] * header.count)
-
-    def _prepare_others(self, first: int) -> None:
-        """Once both the bundles and the coin are there: prepare what is not audited."""
-        both = self._audits.ready(first)
-        if both is None or self.pool.expected(first) is None:
-            return
-        header, audited = both
-        for number in audited:
-            # SECURITY: gone from the pool, for good, before anything of it is shown.
-            if self.pool.drop(number) is not None:
-                self._audits.begin(number, header)
-        self._prepare(header, self._expect(header), [None] * header.count, audited)
-
-    def _show(self, number: int, masks: bytes) -> None:
-        """Party 1 has shown its masks of a bundle that is audited: show what we may."""
-        header = self._audits.show(number)
-        entry = self._expect(header)
-        weights = entry.weights
-        assert isinstance(weights, EvaluatorWeights)
-        if len(masks) > most_bytes(entry.plan, header.rung):
-            raise WireError("more masks than the bundle has")
-        stream = Remembered(
-            self._stream(self._secrets.correlated, CORRELATED, header.model, number)
-        )
-
-        def work() -> bytes:
-            return pack(show(entry.plan, weights, header.rung, stream, unpack(masks)))
-
-        async def reply() -> None:
-            self._tell(Kind.SHOWN, number, await self._compute_audit(work))
-
-        self.spawn(reply())
 
     def _on_declined(self, bundle: int) -> None:
         """Another party does not hold the bundle's model; ask again when that may have changed."""

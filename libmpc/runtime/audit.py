@@ -1,22 +1,24 @@
 """An audit: both evaluators check that the dealer's corrections for a bundle are right.
 
-A correction follows from both streams of the bundle and from λ_W. Neither evaluator may learn λ_W, and
-with a bundle's whole key the other evaluator could solve for it: party 1's tables give the λ of an
-opening, and λ = γ_0 + γ_1 − λ_x·λ_W. So γ_0 stays covered by what the product is covered with.
+A correction follows from both streams of the bundle and from λ_W. Neither evaluator may learn λ_W,
+and with the bundle's whole key party 1 could solve for it: its tables give the λ of an opening, and
+λ = γ_0 + γ_1 − λ_x·λ_W. So γ_0 stays covered by what it covers, and no key is shown.
 
-1. The dealer has vouched for party 0's masks: it gave party 1, with the bundle, their salted hash.
-2. P_1 shows its λ_1 of every masked value (``masks``). Both have λ_x = λ_x0 + λ_x1 after step 3.
-3. P_0 shows (``show``) its λ_0, its masks of opened bits, a hash of its half of each table, and for each
-   opening or output γ_0 − d_0, where d_0 is λ_x·λ_W0 and all that follows linearly from such products.
-4. P_1 adds its own d_1 and has, for an honest dealer, the very λ that it could read from its tables
-   (``check``). It deals again: what is shared less a half is the other half, so dealing on party 1's
-   correction gives party 0's half, whose hash it knows; an output's correction it gets as it came.
+1. The dealer vouches for party 0's masks: with the bundle, party 1 got their salted hash.
+2. P_1 shows λ_1 of every masked value (``masks``).
+3. P_0 shows (``show``) λ_0, its masks of opened bits, a hash of its half of each table, and for
+   each opening or output γ_0 − d_0, where d_0 is λ_x·λ_W0 and what follows linearly from that.
+4. P_1 adds its own d_1 and has, of an honest dealer, the λ that its tables tell it anyway
+   (``check``). It deals again: what is shared less one half is the other half, so dealing on party
+   1's correction gives party 0's half, whose hash it knows; an output's correction must come out
+   as it came.
 
-Nothing is ever computed on the bundle. *Why P_1 learns nothing of the weights*: every γ_0 is uniform, in
-use once and shown as γ_0 − d_0 only. *Why P_0 does not*: it gets masks. It could guess at λ_W1 with a
-false λ_0 and see from the verdict whether it was right, if the dealer did not vouch for λ_0.
+Nothing is ever computed on the bundle. *Why P_1 learns nothing of the weights*: every γ_0 is
+uniform, in use once, and shown as γ_0 − d_0 only. *Why P_0 does not*: it gets masks and a verdict.
+With a false λ_0 it could guess at λ_W1 and see from the verdict whether it was right; that is what
+the dealer's word is for.
 
-Rounds: 1.5.  Sends: P_1 8 bytes a masked value; P_0 16.25 bytes a ReLU, less at other steps.
+Rounds: 1.5.  Sends: P_1 8 bytes a masked value; P_0 18.25 bytes a ReLU, less at other steps.
 """
 
 from __future__ import annotations
@@ -134,7 +136,9 @@ class _Shown(Stream):
 def masks(plan: Plan, batch: int, stream: Stream) -> dict[tuple[int, int], bytes]:
     """λ_j of every masked value that a step makes."""
     return {
-        (index, Purpose.MASK): stream.words(index, Purpose.MASK, batch * plan.sizes[index]).tobytes()
+        (index, Purpose.MASK): stream.words(
+            index, Purpose.MASK, batch * plan.sizes[index]
+        ).tobytes()
         for index, step in enumerate(plan.steps)
         if isinstance(step, _MASKED)
     }

@@ -1,4 +1,4 @@
-"""Random audits: an honest dealer passes, one that cheats in a single bit is caught and stops all."""
+"""Random audits: an honest dealer passes; one that cheats in a single bit is caught."""
 
 from __future__ import annotations
 
@@ -66,7 +66,9 @@ def test_audited_bundles_are_never_used_and_answers_stay_right(
 
     def watched(key: bytes) -> Stream:
         name = hashlib.sha256(key).digest()
-        return make(key, lambda _, layer, purpose, *rest: drawn.update([("", name, layer, purpose)]))
+        return make(
+            key, lambda _, layer, purpose, *rest: drawn.update([("", name, layer, purpose)])
+        )
 
     monkeypatch.setattr(keys, "Stream", watched)
     asyncio.run(main())
