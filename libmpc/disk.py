@@ -47,6 +47,11 @@ class Disk(Protocol):
     def remove(self, path: Path) -> None:
         """Remove a file, if it is there."""
 
+    def note(self, path: Path, data: bytes) -> None:
+        """Put bytes at a file's begin without waiting for the disk: not a durable step. They
+        survive ``kill -9``; a loss of power may undo them.
+        """
+
     def connect(self, path: Path) -> sqlite3.Connection:
         """Open a database in autocommit mode; only ``commit`` ends a transaction."""
 
@@ -96,6 +101,13 @@ class FileDisk:
     def remove(self, path: Path) -> None:
         path.unlink(missing_ok=True)
         _flush_directory(path.parent)
+
+    def note(self, path: Path, data: bytes) -> None:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            os.pwrite(descriptor, data, 0)
+        finally:
+            os.close(descriptor)
 
     def connect(self, path: Path) -> sqlite3.Connection:
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)

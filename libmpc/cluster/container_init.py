@@ -14,7 +14,14 @@ from pathlib import Path
 
 from libmpc.credentials import FILE_NAME as CREDENTIALS
 from libmpc.deployment import Deployment
-from libmpc.deployment_init import DEPLOYMENT_FILE, GATEWAY_FILE, PARTY_FILE, join, make_party
+from libmpc.deployment_init import (
+    DEPLOYMENT_FILE,
+    GATEWAY_FILE,
+    PARTY_FILE,
+    add_storage_key,
+    join,
+    make_party,
+)
 from libmpc.deployment_local import COMMENT
 from libmpc.errors import ConfigError
 from libmpc.identity.files import read_private, write_private, write_public
@@ -63,6 +70,9 @@ def run(job: Job) -> Deployment:
             f"the volumes of {lost} are empty and others are not; bring them back from a backup, "
             "or forget keys and models and begin anew: docker compose down -v"
         )
+    for index in range(3):
+        add_storage_key(job.root / f"party{index}")
+        _own(job.root / f"party{index}" / "keys", job.service)
     deployment = _moved(Deployment.from_file(owner / DEPLOYMENT_FILE), job.port)
     _publish(job, deployment)
     return deployment

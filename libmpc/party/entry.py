@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from libmpc.errors import InputError, IntegrityError, LibmpcError
 from libmpc.graph.plan import Plan
 from libmpc.identity.signing import SigningKey
-from libmpc.party.messages import Commit
-from libmpc.party.store import Record
+from libmpc.party.proofs import stored_manifest
+from libmpc.party.records import Record
 from libmpc.protocol import DealerWeights, EvaluatorWeights
 from libmpc.wire.document import describe
 from libmpc.wire.errors import WireError
@@ -29,11 +29,6 @@ class Entry:
     weights: EvaluatorWeights | DealerWeights = field(repr=False)
     descriptor: Signed | None = field(default=None, repr=False)  # evaluators only
 
-    @property
-    def certificate(self) -> tuple[Signed, ...]:
-        """The three receipts on which this model was committed."""
-        return Commit.parse(self.record.certificate or b"").receipts
-
 
 def load_entry(
     index: int, signing: SigningKey, record: Record, payload: bytes | memoryview
@@ -47,10 +42,10 @@ def load_entry(
         signing: signs the descriptor, at an evaluator.
 
     Raises:
-        IntegrityError: the share is not the one that the manifest names.
+        IntegrityError: the share is not the one that the manifest names, or that is damaged.
         InputError: the plan or the share cannot be used.
     """
-    manifest = Manifest.parse(record.manifest)
+    manifest = stored_manifest(record)
     try:
         manifest.check_share(index, payload)
     except WireError as error:

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from libmpc.errors import LibmpcError
 from libmpc.party.catalog import Catalog
-from libmpc.party.messages import Control
+from libmpc.party.messages import Commit, Control
 from libmpc.wire.fields import Hex32
 from libmpc.wire.signed import Signed
 
@@ -44,10 +44,10 @@ def report(catalog: Catalog) -> CatalogReport:
         models=tuple(
             ModelReport(
                 model=model,
-                certificate=entry.certificate,
-                command=(Signed.parse(entry.record.command) if entry.record.command else None),
+                certificate=Commit.parse(record.certificate or b"").receipts,
+                command=Signed.parse(record.command) if record.command else None,
             )
-            for model, entry in catalog.entries.items()
+            for model, record in catalog.stored().items()
         ),
         deleted=tuple(Signed.parse(c) for c in catalog.tombstones.values() if c),
     )
