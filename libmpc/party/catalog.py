@@ -243,6 +243,23 @@ class Catalog:
                 record = replace(entry.record, served=entry.record.served + number)
                 self._put(replace(entry, record=record))
 
+    def counted_by_peer(self, model: str, command: bytes | None, served: int) -> None:
+        """A peer says how many requests it has counted since a command: believe it if more.
+
+        Its own count may be an old one, from a backup.
+        """
+        entry = self.entries.get(model)
+        if entry is None or entry.record.num_requests is None or entry.record.command != command:
+            return
+        # SECURITY: upwards only. A peer that lies can use up a limit, as it can stop a model.
+        more = min(served, entry.record.num_requests) - entry.record.served
+        if more > 0:
+            self._store.add_served({entry.record.period: more})
+            self.counted({entry.record.period: more})
+            log.warning(
+                "model %r: a peer has counted %d requests more; taken over", entry.record.name, more
+            )
+
     # ---- checks
 
     def _check_name(self, manifest: Manifest) -> None:

@@ -25,6 +25,7 @@ from libmpc.party.vault import Vault
 FORMAT = 2
 DATABASE = "party.sqlite"
 NEWEST = "newest"
+SHARES = "shares"
 
 _NEWEST_MAGIC = b"LMPCnew1"
 _NUMBER_BYTES = 8
@@ -110,6 +111,7 @@ class Records:
                 f" {FORMAT}"
             )
         if self.format == 0:
+            self._check_new()
             self._change(*_FIRST, *_SECOND)
         self._load()
         if self.format == FORMAT:
@@ -191,6 +193,16 @@ class Records:
         note = _NEWEST_MAGIC + self._vault.key_id + number + mac
         with contextlib.suppress(OSError):
             self._disk.note(self._directory / NEWEST, note)
+
+    def _check_new(self) -> None:
+        # What no record names is erased; a database that was lost must not have that effect.
+        if NEWEST in self._disk.names(self._directory) or self._disk.names(
+            self._directory / SHARES
+        ):
+            raise ConfigError(
+                f"{self._directory}: there are shares and no records of them, {DATABASE} is empty"
+                " or gone; restore this party's data from a backup (operations.md, Backup)"
+            )
 
     def _load(self) -> None:
         self._rows = {row[0]: _digest(row) for row in self._db.execute(_ROW)}

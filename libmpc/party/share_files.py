@@ -94,8 +94,13 @@ class ShareFiles:
 
     def _put(self, path: Path, parts: Iterable[Buffer]) -> None:
         part = path.with_name(path.name + _PART)
-        self._disk.write(part, parts)
-        self._disk.rename(part, path)
+        try:
+            self._disk.write(part, parts)
+            self._disk.rename(part, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._disk.remove(part)  # a full disk needs the room
+            raise
 
     def _shred(self, path: Path) -> None:
         with contextlib.suppress(FileNotFoundError):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from libmpc.disk import Disk, FileDisk, reason
 from libmpc.errors import ConfigError, ConflictError, UnavailableError
-from libmpc.party.records import Period, Record, Records
+from libmpc.party.records import SHARES, Period, Record, Records
 from libmpc.party.share_files import ShareFiles
 from libmpc.party.vault import Vault
 from libmpc.wire.errors import WireError
@@ -24,8 +24,6 @@ from libmpc.wire.manifest import Manifest
 __all__ = ["Period", "Record", "Store"]
 
 log = logging.getLogger(__name__)
-
-SHARES = "shares"
 
 
 class Store:
