@@ -36,7 +36,7 @@ from libmpc.identity.files import (
 )
 from libmpc.identity.keys import GatewayIdentity, PartyIdentity
 from libmpc.identity.signing import SigningKey
-from libmpc.identity.storage_keys import STORAGE_KEY, new_storage_keys
+from libmpc.identity.storage_keys import STORAGE_KEY, new_storage_keys, used_key_ids
 from libmpc.identity.tls import CA_CERTIFICATE, hosts_of, make_tls
 from libmpc.identity.token import new_token, token_sha256
 from libmpc.identity.yamlfile import dump, read_model
@@ -48,8 +48,6 @@ PARTY_FILE = "party.yaml"
 GATEWAY_FILE = "gateway.yaml"
 HEALTH_PORT = 8081
 DEFAULT_PORT = 8443
-NEWEST = "newest"
-"""The file that a party with encrypted data has among them."""
 
 
 class PartyPublic(BaseModel):
@@ -122,7 +120,7 @@ def add_storage_key(directory: Path) -> None:
     Does nothing where it has one, or has had one: then only a backup helps.
     """
     path = directory / "keys" / STORAGE_KEY
-    if not path.exists() and not (directory / "data" / NEWEST).exists():
+    if not path.exists() and not used_key_ids(directory / "data"):
         new_storage_keys().write(path)
 
 

@@ -22,6 +22,7 @@ from libmpc.cli import (
     query,
     reference,
     service,
+    storage_key,
     up,
 )
 from libmpc.cli.options import UsageError
@@ -68,7 +69,20 @@ def _options(
         raise typer.Exit(2)
 
 
-for group in (demo, init, up, service, push, models, query, bench, reference, explain, check):
+for group in (
+    demo,
+    init,
+    up,
+    service,
+    storage_key,
+    push,
+    models,
+    query,
+    bench,
+    reference,
+    explain,
+    check,
+):
     group.register(app)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from libmpc.identity.files import read_private, write_private
 from libmpc.wire.context import context
 
 STORAGE_KEY = "storage.key"
+NEWEST = "newest"
+"""A file that a party with encrypted data has among them."""
 KEY_BYTES = 32
 KEY_ID_BYTES = 8
 MAX_KEYS = 64
@@ -145,6 +147,39 @@ class StorageKeys:
     def without_old(self) -> StorageKeys:
         """The first key alone."""
         return StorageKeys([self.first])
+
+    def drop_old(self, used: Collection[bytes]) -> StorageKeys:
+        """The first key alone, if of all keys only that one is in use.
+
+        Raises:
+            ConfigError: something still needs another one, or nothing is under the first yet.
+        """
+        old = sorted(key_id.hex() for key_id in used if key_id != self.first.id)
+        if old or not used:
+            raise ConfigError(
+                f"the data still need {' and '.join(old) or 'the old keys'}; restart the party,"
+                " which encrypts them under the first key, and try again"
+            )
+        return self.without_old()
+
+
+def used_key_ids(data: Path) -> set[bytes]:
+    """The ids of the storage keys that a party's data depend on.
+
+    Raises:
+        ConfigError: the data cannot be read.
+    """
+    found = set()
+    try:
+        shares = sorted((data / "shares").glob("*.key")) if (data / "shares").exists() else []
+        for path in [*shares, *data.glob(NEWEST)]:
+            with path.open("rb") as file:
+                head = file.read(MAGIC_BYTES + KEY_ID_BYTES)
+            if len(head) == MAGIC_BYTES + KEY_ID_BYTES and any(head):
+                found.add(head[MAGIC_BYTES:])
+    except OSError as error:
+        raise ConfigError(f"cannot read {data}: {error.strerror}") from None
+    return found
 
 
 def new_storage_keys() -> StorageKeys:

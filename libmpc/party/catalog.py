@@ -24,6 +24,7 @@ from libmpc.party.entry import Entry, load_entry
 from libmpc.party.messages import Commit
 from libmpc.party.proofs import check_owner, check_receipts, pushed_manifest, stored_manifest
 from libmpc.party.store import Period, Record, Store
+from libmpc.party.variants import Variants
 from libmpc.wire.command import Command
 from libmpc.wire.lifetime import check_lifetime
 from libmpc.wire.manifest import Manifest, model_digest
@@ -52,6 +53,7 @@ class Catalog:
         self._signing = signing
         self._clock = clock
         self.entries: dict[str, Entry] = {}
+        self.variants = Variants()
         self.prepared: dict[str, Record] = {}
         self.damaged: dict[str, Record] = {}  # stored, and not to be computed with
         self._latest: Entry | None = None  # of the last push, so that its commit need not load it
@@ -65,6 +67,10 @@ class Catalog:
             except LibmpcError as error:
                 log.error("model %r is not available: %s", record.name, error)
                 self.damaged[record.model] = record
+
+    def find(self, variant: str) -> Entry | None:
+        """The entry of a model, or of a variant of it (see ``variants``)."""
+        return self.variants.find(self.entries, variant)
 
     def by_name(self, name: str) -> Entry | None:
         return next((e for e in self.entries.values() if e.record.name == name), None)

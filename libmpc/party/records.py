@@ -19,12 +19,11 @@ from pathlib import Path
 
 from libmpc.disk import Disk
 from libmpc.errors import ConfigError
-from libmpc.identity.storage_keys import KEY_ID_BYTES, MAGIC_BYTES
+from libmpc.identity.storage_keys import KEY_ID_BYTES, MAGIC_BYTES, NEWEST
 from libmpc.party.vault import Vault
 
 FORMAT = 2
 DATABASE = "party.sqlite"
-NEWEST = "newest"
 SHARES = "shares"
 
 _NEWEST_MAGIC = b"LMPCnew1"
