@@ -22,7 +22,7 @@ from libmpc.errors import AuthenticationError, ConflictError, LibmpcError, Model
 from libmpc.identity.signing import SigningKey
 from libmpc.party.entry import Entry, load_entry
 from libmpc.party.messages import Commit
-from libmpc.party.proofs import check_owner, check_receipts, pushed_manifest, stored_manifest
+from libmpc.party.proofs import check_owner, check_receipts, owner_of, pushed_manifest
 from libmpc.party.store import Period, Record, Store
 from libmpc.party.variants import Variants
 from libmpc.wire.command import Command
@@ -224,8 +224,7 @@ class Catalog:
             return
         owners = self._deployment.owners
         if (record := self.damaged.get(model)) is not None:
-            owner = self._owner(record)
-            owners = (owner,) if owner else owners
+            owners = (owner,) if (owner := owner_of(record)) else owners
         for owner in owners:
             try:
                 check_owner(owner, Command.LABEL, signed)
@@ -278,17 +277,10 @@ class Catalog:
             raise ConflictError(
                 f"the name {manifest.name!r} is in use; choose another or replace it", status=409
             )
-        if self._owner(held) not in (manifest.owner, None):
+        if owner_of(held) not in (manifest.owner, None):
             raise AuthenticationError("the model belongs to another owner", status=403)
         if manifest.replace != held.model:
             raise ConflictError("the model to replace has changed; push again", status=409)
-
-    def _owner(self, record: Record) -> str | None:
-        """Its owner's key; ``None`` where the manifest that says so is damaged."""
-        try:
-            return stored_manifest(record).owner
-        except LibmpcError:
-            return None
 
     # ---- entries
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from libmpc.deployment import Deployment
-from libmpc.errors import AuthenticationError, ConflictError, IntegrityError
+from libmpc.errors import AuthenticationError, ConflictError, IntegrityError, LibmpcError
 from libmpc.identity.signing import verify
 from libmpc.party.records import Record
 from libmpc.wire.lifetime import check_lifetime
@@ -40,6 +40,14 @@ def stored_manifest(record: Record) -> Manifest:
     if model_digest(record.manifest).hex() != record.model:
         raise IntegrityError("its stored manifest is damaged", status=503, code="damaged")
     return Manifest.parse(record.manifest)
+
+
+def owner_of(record: Record) -> str | None:
+    """The key (hex) of a stored model's owner; ``None`` where the manifest is damaged."""
+    try:
+        return stored_manifest(record).owner
+    except LibmpcError:
+        return None
 
 
 def check_receipts(deployment: Deployment, model: str, receipts: Sequence[Signed]) -> None:

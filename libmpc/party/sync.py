@@ -81,8 +81,8 @@ def absorb(catalog: Catalog, heard: CatalogReport, counts: bool = True) -> bool:
         if entry is not None and item.command is not None:
             _try(catalog, item.command)
         if counts:
-            command = item.command.encode() if item.command is not None else None
-            catalog.counted_by_peer(item.model, command, item.served)
+            last = item.command.encode() if item.command is not None else None
+            catalog.counted_by_peer(item.model, last, item.served)
     return catalog.entries is not before
 
 
