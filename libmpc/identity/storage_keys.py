@@ -40,6 +40,9 @@ class StorageKey:
     """One key of 32 random bytes; what is used are keys derived from it, one for each purpose."""
 
     secret: bytes = field(repr=False)
+    _derived: dict[str, bytes] = field(
+        default_factory=dict, init=False, repr=False, compare=False, hash=False
+    )
 
     def __post_init__(self) -> None:
         if len(self.secret) != KEY_BYTES:
@@ -57,7 +60,10 @@ class StorageKey:
 
     def derive(self, purpose: str) -> bytes:
         """The key for one purpose (32 bytes; HKDF-SHA256)."""
-        return HKDF(hashes.SHA256(), KEY_BYTES, None, context(purpose)).derive(self.secret)
+        if purpose not in self._derived:  # every count that is stored asks
+            kdf = HKDF(hashes.SHA256(), KEY_BYTES, None, context(purpose))
+            self._derived[purpose] = kdf.derive(self.secret)
+        return self._derived[purpose]
 
 
 class StorageKeys:

@@ -175,8 +175,7 @@ class Records:
         self, rows: dict[str, bytes], dead: dict[str, bytes], models: tuple[str, ...]
     ) -> None:
         number = self._number + 1
-        rows = {m: d for m, d in self._rows.items() if m not in models} | rows
-        dead = {m: d for m, d in self._dead.items() if m not in models} | dead
+        rows, dead = self._with(self._rows, rows, models), self._with(self._dead, dead, models)
         mac = self._vault.mac("records", _fields(number, rows, dead))
         self._db.execute(
             "INSERT OR REPLACE INTO seal VALUES (1, ?, ?, ?)", (number, self._vault.key_id, mac)
@@ -184,6 +183,16 @@ class Records:
         self._disk.commit(self._db)
         self._number, self._rows, self._dead = number, rows, dead
         self._note()
+
+    @staticmethod
+    def _with(
+        old: dict[str, bytes], new: dict[str, bytes], changed: tuple[str, ...]
+    ) -> dict[str, bytes]:
+        both = old | new
+        for model in changed:
+            if model not in new:
+                both.pop(model, None)
+        return both
 
     def _note(self) -> None:
         # After the commit and not flushed: it may lag behind and never be ahead.
@@ -264,7 +273,7 @@ class Records:
 
 def _fields(number: int, rows: dict[str, bytes], dead: dict[str, bytes]) -> list[bytes]:
     head = number.to_bytes(_NUMBER_BYTES) + len(rows).to_bytes(_NUMBER_BYTES)
-    return [head, *sorted(rows.values()), *sorted(dead.values())]
+    return [head, b"".join(sorted(rows.values())), b"".join(sorted(dead.values()))]
 
 
 def _digest(row: tuple[object, ...]) -> bytes:
