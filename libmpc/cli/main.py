@@ -15,6 +15,7 @@ from libmpc.cli import (
     bench,
     check,
     demo,
+    evaluate,
     explain,
     init,
     models,
@@ -69,20 +70,11 @@ def _options(
         raise typer.Exit(2)
 
 
-for group in (
-    demo,
-    init,
-    up,
-    service,
-    storage_key,
-    push,
-    models,
-    query,
-    bench,
-    reference,
-    explain,
-    check,
-):
+_GROUPS = (
+    *(demo, init, up, service, storage_key, push, models, query, evaluate),
+    *(bench, reference, explain, check),
+)
+for group in _GROUPS:
     group.register(app)
 
 
