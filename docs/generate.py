@@ -56,6 +56,8 @@ def settings(kind: Any) -> str:
 
 
 def _plain(value: object) -> str:
+    if value is None:
+        return "none"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

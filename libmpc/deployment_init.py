@@ -38,6 +38,7 @@ from libmpc.identity.files import (
 )
 from libmpc.identity.keys import GatewayIdentity, PartyIdentity
 from libmpc.identity.signing import SigningKey
+from libmpc.identity.storage_keys import STORAGE_KEY, new_storage_keys, used_key_ids
 from libmpc.identity.tls import CA_CERTIFICATE, hosts_of, make_tls
 from libmpc.identity.yamlfile import dump, read_model
 from libmpc.wire.document import describe
@@ -96,6 +97,7 @@ def make_party(
     identity = PartyIdentity.generate()
     with new_directory(directory / "keys") as keys:
         identity.save(keys)
+        new_storage_keys().write(keys / STORAGE_KEY)
         make_tls(keys, f"libmpc party {index}", hosts_of(host, hosts), _now())
     private_directory(directory / "data")
     settings = {"index": index, **_common(listen, port)}
@@ -114,6 +116,16 @@ def make_party(
     comment = f"Public: give this file to whoever runs 'libmpc init --join'. Party {index}."
     write_public(path, dump(public.model_dump(mode="json"), comment))
     return path
+
+
+def add_storage_key(directory: Path) -> None:
+    """Give a party that was made before shares were encrypted a key for them.
+
+    Does nothing where it has one, or has had one: then only a backup helps.
+    """
+    path = directory / "keys" / STORAGE_KEY
+    if not path.exists() and not used_key_ids(directory / "data"):
+        new_storage_keys().write(path)
 
 
 def join(

@@ -12,6 +12,7 @@ from libmpc.deployment_init import (
     DEPLOYMENT_FILE,
     GATEWAY_FILE,
     PARTY_FILE,
+    add_storage_key,
     join_except_file,
     make_party,
 )
@@ -99,6 +100,7 @@ def move_all(
     )
     for index in range(3):
         part = directory / f"party{index}"
+        add_storage_key(part)
         changes = {"port": ports.parties[index], "health_port": ports.health[index]}
         content = _changed(part / PARTY_FILE, {"host": host, "health_host": host, **changes})
         write_public(part / PARTY_FILE, content)

@@ -1,10 +1,10 @@
 #!/bin/sh
-# What a container runs: the service of its image, or 'init', or a help text.
+# What a container runs: the service of its image, or 'init', 'storage-key', or a help text.
 set -eu
 
 case "${1:-}" in
     -h | --help | help) cat /opt/libmpc/share/help.txt; exit 0 ;;
-    init) exec libmpc "$@" ;;
+    init | storage-key) exec libmpc "$@" ;;
 esac
 
 # Kernels for processors with AVX2 are in the image as well; whoever has set another name knows why.

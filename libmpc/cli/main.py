@@ -23,6 +23,7 @@ from libmpc.cli import (
     query,
     reference,
     service,
+    storage_key,
     token,
     up,
 )
@@ -71,7 +72,7 @@ def _options(
 
 
 _GROUPS = (
-    *(demo, init, up, service, token, push, models, query, evaluate),
+    *(demo, init, up, service, token, storage_key, push, models, query, evaluate),
     *(bench, reference, explain, check),
 )
 for group in _GROUPS:

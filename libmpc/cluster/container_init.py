@@ -19,6 +19,7 @@ from libmpc.deployment_init import (
     DEPLOYMENT_FILE,
     GATEWAY_FILE,
     PARTY_FILE,
+    add_storage_key,
     join,
     make_party,
 )
@@ -77,6 +78,9 @@ def run(job: Job) -> Deployment:
     # Also where the other volumes are from before there was this one.
     (job.root / ACCESS).mkdir(mode=0o700, exist_ok=True)
     _own(job.root / ACCESS, job.service)
+    for index in range(3):
+        add_storage_key(job.root / f"party{index}")
+        _own(job.root / f"party{index}" / "keys", job.service)
     deployment = _moved(Deployment.from_file(owner / DEPLOYMENT_FILE), job.port)
     _publish(job, deployment)
     return deployment

@@ -37,7 +37,7 @@ class WireVersions:
 
     major: int = 1
     lowest: int = 0
-    highest: int = 0
+    highest: int = 1
 
     def common(self, other: WireVersions) -> int:
         """The highest minor that both speak.

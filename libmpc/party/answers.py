@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -13,7 +14,9 @@ from libmpc.party.catalog import Catalog
 from libmpc.party.desk import QueryDesk
 from libmpc.party.entry import Entry
 from libmpc.party.messages import Batch, Commit, ModelList, ModelState, PartyStatus
+from libmpc.party.proofs import stored_manifest
 from libmpc.party.queries import Query
+from libmpc.party.records import Record
 from libmpc.sealing.hpke_keys import HpkeKeys
 from libmpc.wire.envelope import PushPlaintext
 from libmpc.wire.headers import PushHeader, QueryHeader, push_info
@@ -85,22 +88,17 @@ class Answers:
         return self._keys.current()
 
     def models(self) -> ModelList:
-        return ModelList(
-            models=tuple(
-                ModelState(
-                    name=entry.record.name,
-                    model=model,
-                    state="serving" if entry.record.serving else "stopped",
-                    num_requests=entry.record.num_requests,
-                    served=entry.record.served,
-                    plan_digest=entry.plan.digest.hex(),
-                    descriptor=entry.descriptor,
-                )
-                for model, entry in sorted(
-                    self._catalog.entries.items(), key=lambda item: item[1].record.name
-                )
-            )
-        )
+        catalog = self._catalog
+        states = [
+            _state(e.record, e.plan.digest.hex(), e.descriptor, e.record.serving)
+            for e in catalog.entries.values()
+        ]
+        # Gateways call these incomplete, since the other parties say something else of them.
+        for record in catalog.damaged.values():
+            with contextlib.suppress(LibmpcError):  # a manifest that says nothing any more
+                plan_digest = stored_manifest(record).plan_digest.hex()
+                states.append(_state(record, plan_digest, None, serving=False))
+        return ModelList(models=tuple(sorted(states, key=lambda state: state.name)))
 
     async def prepare(self, header: PushHeader, envelope: memoryview) -> Signed:
         check_expiry("push", header.expires_ms, self._clock.now(), MAX_PUSH_LIFE_MS)
@@ -140,6 +138,20 @@ class Answers:
             )
             return [(entry.header, _refused(error)) for entry in batch.entries]
         return self._desk.take(batch, envelopes, submit)
+
+
+def _state(
+    record: Record, plan_digest: str, descriptor: Signed | None, serving: bool
+) -> ModelState:
+    return ModelState(
+        name=record.name,
+        model=record.model,
+        state="serving" if serving else "stopped",
+        num_requests=record.num_requests,
+        served=record.served,
+        plan_digest=plan_digest,
+        descriptor=descriptor,
+    )
 
 
 def _refused(error: LibmpcError) -> asyncio.Future[bytes]:

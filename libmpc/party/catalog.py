@@ -12,20 +12,17 @@ on other threads see whole dictionaries, since each change replaces them.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from libmpc.clock import Clock
 from libmpc.deployment import Deployment
-from libmpc.errors import (
-    AuthenticationError,
-    ConflictError,
-    IntegrityError,
-    ModelNotFoundError,
-)
-from libmpc.identity.signing import SigningKey, verify
+from libmpc.errors import AuthenticationError, ConflictError, LibmpcError, ModelNotFoundError
+from libmpc.identity.signing import SigningKey
 from libmpc.party.entry import Entry, load_entry
 from libmpc.party.messages import Commit
+from libmpc.party.proofs import check_owner, check_receipts, owner_of, pushed_manifest
 from libmpc.party.store import Period, Record, Store
 from libmpc.party.variants import Variants
 from libmpc.wire.command import Command
@@ -33,6 +30,8 @@ from libmpc.wire.lifetime import check_lifetime
 from libmpc.wire.manifest import Manifest, model_digest
 from libmpc.wire.receipt import Receipt
 from libmpc.wire.signed import Signed
+
+log = logging.getLogger(__name__)
 
 
 class Catalog:
@@ -56,13 +55,18 @@ class Catalog:
         self.entries: dict[str, Entry] = {}
         self.variants = Variants()
         self.prepared: dict[str, Record] = {}
+        self.damaged: dict[str, Record] = {}  # stored, and not to be computed with
         self._latest: Entry | None = None  # of the last push, so that its commit need not load it
         self.tombstones = store.tombstones()
         for record in store.records():
-            if record.state == "stored":
-                self._put(self._load(record, store.share(record.model)))
-            else:
+            if record.state == "prepared":
                 self.prepared[record.model] = record
+                continue
+            try:
+                self._put(self._load(record, store.share(record)))
+            except LibmpcError as error:
+                log.error("model %r is not available: %s", record.name, error)
+                self.damaged[record.model] = record
 
     def find(self, variant: str) -> Entry | None:
         """The entry of a model, or of a variant of it (see ``variants``)."""
@@ -71,18 +75,24 @@ class Catalog:
     def by_name(self, name: str) -> Entry | None:
         return next((e for e in self.entries.values() if e.record.name == name), None)
 
+    def stored(self) -> dict[str, Record]:
+        """Every model in force, by digest, whether it can be computed with or not."""
+        return {m: e.record for m, e in self.entries.items()} | self.damaged
+
     # ---- push
 
     def check(self, signed: Signed, payload: bytes | memoryview) -> Entry:
         """Whether a push can be used. Takes seconds for a large model, and changes nothing: it
         needs no turn.
         """
-        manifest = self._checked_manifest(signed)
+        manifest = pushed_manifest(self._deployment, signed, self._clock.now())
         model = model_digest(signed.document).hex()
         if model in self.tombstones:
             raise ConflictError("this push was replaced or deleted", status=409)
         if (stored := self.entries.get(model)) is not None:
             return stored
+        if model in self.damaged:
+            raise ConflictError("its share is damaged here; delete it and push again", status=409)
         self._check_name(manifest)
         record = Record(
             model=model,
@@ -117,18 +127,18 @@ class Catalog:
 
     def commit(self, model: str, receipts: Sequence[Signed], *, from_peer: bool = False) -> None:
         """Step two: in force, durably. Doing it again changes nothing."""
-        if model in self.entries:
+        if model in self.entries or model in self.damaged:
             return
         record = self.prepared.get(model)
         if record is None:
             raise ModelNotFoundError("this push was not prepared here", status=404)
-        self._check_receipts(model, receipts)
+        check_receipts(self._deployment, model, receipts)
         # A peer that shows the receipts has committed already, however long ago.
         if not from_peer and self._now_ms() > record.expires_ms:
             raise ConflictError("the push has expired; push again", status=409)
         entry, self._latest = self._latest, None
         if entry is None or entry.record.model != model:
-            entry = self._load(record, self._store.share(model))
+            entry = self._load(record, self._store.share(record))
         self._check_name(entry.manifest)
         certificate = Commit(model=model, receipts=tuple(receipts)).encode()
         manifest = entry.manifest
@@ -175,7 +185,7 @@ class Catalog:
                 return
             raise ModelNotFoundError(f"no model {command.name!r} is stored", status=404)
         record = entry.record
-        self._verify(entry.manifest.owner, "command", signed)
+        check_owner(entry.manifest.owner, "command", signed)
         if command.name != record.name:
             raise ConflictError("the command names another model", status=409)
         encoded = signed.encode()
@@ -190,9 +200,7 @@ class Catalog:
             now = self._clock.now()
             check_lifetime("command", command.issued_ms, command.expires_ms, now)
         if command.action == "delete":
-            self._store.delete(command.model, encoded)
-            self.tombstones = {**self.tombstones, command.model: encoded}
-            self._drop(command.model)
+            self._delete(command.model, encoded)
             return
         serving = command.action == "serve"
         limit = command.num_requests if serving else record.num_requests
@@ -208,19 +216,29 @@ class Catalog:
         self._put(replace(entry, record=changed))
 
     def _forget(self, model: str, signed: Signed) -> None:
-        """Delete a model that only other parties have, such as after a restored backup."""
+        """Delete a model that only other parties have, such as after a restored backup, or one
+        whose share is damaged.
+        """
         if model in self.tombstones:
+            self._store.erase(model)  # where the disk has refused the first time
             return
-        for owner in self._deployment.owners:
+        owners = self._deployment.owners
+        if (record := self.damaged.get(model)) is not None:
+            owners = (owner,) if (owner := owner_of(record)) else owners
+        for owner in owners:
             try:
-                verify(bytes.fromhex(owner), Command.LABEL, signed)
-            except IntegrityError:
+                check_owner(owner, Command.LABEL, signed)
+            except AuthenticationError:
                 continue
-            self._store.delete(model, signed.encode())
-            self.tombstones = {**self.tombstones, model: signed.encode()}
-            self.prepared = {m: r for m, r in self.prepared.items() if m != model}
+            self._delete(model, signed.encode())
             return
         raise AuthenticationError("the owner's signature is not valid", status=403)
+
+    def _delete(self, model: str, command: bytes) -> None:
+        self._store.delete(model, command)
+        self.tombstones = {**self.tombstones, model: command}
+        self._drop(model)
+        self._store.erase(model)
 
     def counted(self, served: Mapping[Period, int]) -> None:
         """Note requests that the store has counted durably. Does not block."""
@@ -230,21 +248,28 @@ class Catalog:
                 record = replace(entry.record, served=entry.record.served + number)
                 self._put(replace(entry, record=record))
 
+    def counted_by_peer(self, model: str, command: bytes | None, served: int) -> None:
+        """A peer says how many requests it has counted since a command: believe it if more.
+
+        Its own count may be an old one, from a backup.
+        """
+        entry = self.entries.get(model)
+        if entry is None or entry.record.num_requests is None or entry.record.command != command:
+            return
+        # SECURITY: upwards only. A peer that lies can use up a limit, as it can stop a model.
+        more = min(served, entry.record.num_requests) - entry.record.served
+        if more > 0:
+            self._store.add_served({entry.record.period: more})
+            self.counted({entry.record.period: more})
+            log.warning(
+                "model %r: a peer has counted %d requests more; taken over", entry.record.name, more
+            )
+
     # ---- checks
 
-    def _checked_manifest(self, signed: Signed) -> Manifest:
-        manifest = Manifest.parse(signed.document)
-        if manifest.deployment != self._deployment.id.hex():
-            raise ConflictError("the manifest is for another deployment", status=409)
-        if self._deployment.owners and manifest.owner not in self._deployment.owners:
-            raise AuthenticationError("this deployment does not know the owner's key", status=403)
-        self._verify(manifest.owner, "manifest", signed)
-        check_lifetime("push", manifest.issued_ms, manifest.expires_ms, self._clock.now())
-        return manifest
-
     def _check_name(self, manifest: Manifest) -> None:
-        stored = self.by_name(manifest.name)
-        if stored is None:
+        held = next((r for r in self.stored().values() if r.name == manifest.name), None)
+        if held is None:
             if manifest.replace is not None:
                 raise ConflictError("the model to replace has changed; push again", status=409)
             return
@@ -252,26 +277,10 @@ class Catalog:
             raise ConflictError(
                 f"the name {manifest.name!r} is in use; choose another or replace it", status=409
             )
-        if stored.manifest.owner != manifest.owner:
+        if owner_of(held) not in (manifest.owner, None):
             raise AuthenticationError("the model belongs to another owner", status=403)
-        if manifest.replace != stored.record.model:
+        if manifest.replace != held.model:
             raise ConflictError("the model to replace has changed; push again", status=409)
-
-    def _check_receipts(self, model: str, receipts: Sequence[Signed]) -> None:
-        # SECURITY: all three, each by its own party: a model is in force only where every party
-        # has its share, whatever a gateway says.
-        if len(receipts) != 3:
-            raise IntegrityError("a commit needs three receipts", status=400)
-        for party, signed in zip(self._deployment.parties, receipts, strict=True):
-            receipt = Receipt.parse(verify(party.signing_key, Receipt.LABEL, signed))
-            if (receipt.party, receipt.model) != (party.index, model):
-                raise IntegrityError("a receipt is for another push", status=400)
-
-    def _verify(self, key: str, label: str, signed: Signed) -> None:
-        try:
-            verify(bytes.fromhex(key), label, signed)
-        except IntegrityError:
-            raise AuthenticationError("the owner's signature is not valid", status=403) from None
 
     # ---- entries
 
@@ -283,6 +292,8 @@ class Catalog:
 
     def _drop(self, model: str) -> None:
         self.entries = {m: e for m, e in self.entries.items() if m != model}
+        self.damaged = {m: r for m, r in self.damaged.items() if m != model}
+        self.prepared = {m: r for m, r in self.prepared.items() if m != model}
 
     def _now_ms(self) -> int:
         return int(self._clock.now() * 1000)

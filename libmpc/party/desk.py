@@ -71,6 +71,7 @@ class QueryDesk:
         failed: Callable[[str], None],
         meters: Meters,
     ) -> None:
+        self._index = index
         self._meters = meters
         self._failed = failed
         self._catalog = catalog
@@ -125,6 +126,11 @@ class QueryDesk:
 
     def _admit(self, batch: Batch, header: QueryHeader) -> Entry:
         entry = self._catalog.entries.get(batch.model)
+        if batch.model in self._catalog.damaged:
+            raise UnavailableError(
+                f"the model's share is damaged at party {self._index}; its owner can push it again",
+                status=503,
+            )
         if entry is None or header.model != batch.model:
             raise ConflictError("the model was replaced or deleted; fetch it again", status=409)
         self._intake.check(entry, header)

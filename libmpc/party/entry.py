@@ -11,8 +11,8 @@ from libmpc.graph.plan import Plan
 from libmpc.graph.tail import check_own, with_output
 from libmpc.identity.signing import SigningKey
 from libmpc.outputs import LOGITS, parse
-from libmpc.party.messages import Commit
-from libmpc.party.store import Record
+from libmpc.party.proofs import stored_manifest
+from libmpc.party.records import Record
 from libmpc.protocol import DealerWeights, EvaluatorWeights
 from libmpc.wire.document import describe
 from libmpc.wire.errors import WireError
@@ -38,11 +38,6 @@ class Entry:
         output = parse(self.manifest.output).answer
         return self.record.model if output == LOGITS else f"{self.record.model}:{output}"
 
-    @property
-    def certificate(self) -> tuple[Signed, ...]:
-        """The three receipts on which this model was committed."""
-        return Commit.parse(self.record.certificate or b"").receipts
-
 
 def load_entry(
     index: int, signing: SigningKey, record: Record, payload: bytes | memoryview
@@ -56,10 +51,10 @@ def load_entry(
         signing: signs the descriptor, at an evaluator.
 
     Raises:
-        IntegrityError: the share is not the one that the manifest names.
+        IntegrityError: the share is not the one that the manifest names, or that is damaged.
         InputError: the plan or the share cannot be used.
     """
-    manifest = Manifest.parse(record.manifest)
+    manifest = stored_manifest(record)
     try:
         manifest.check_share(index, payload)
     except WireError as error:

@@ -120,6 +120,7 @@ class PartyNode:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ports: set[Link] = set()
         self._role: Role | None = None
+        self._told: dict[str, int] = {}  # counts of models with a limit, as the dealer has them
         self.desk = QueryDesk(
             index,
             deployment.id,
@@ -156,7 +157,7 @@ class PartyNode:
             begin=self._begin,
             end=self._end,
             receive=self._receive,
-            greet=lambda: sync.report(self.catalog).encode(),
+            greet=lambda link: sync.report(self.catalog, link.version[1]),
             greeted=self._greeted,
             traffic=self.traffic,
         )
@@ -214,9 +215,17 @@ class PartyNode:
         while True:
             await self._clock.sleep(TIDY_SECONDS)
             self._keys.tidy()
+            self._tell_counts()
             if self.peers.epoch is not None:
                 async with self._lock:
                     await asyncio.to_thread(self.catalog.discard_expired)
+
+    def _tell_counts(self) -> None:
+        """The dealer counts nothing; it remembers, for evaluators that lose their counts."""
+        counts = {m: r.served for m, r in self.catalog.stored().items() if r.num_requests}
+        if self.index != 2 and counts != self._told:
+            self._told = counts
+            self.peers.greet(2)
 
     # ---- epochs
 
@@ -252,12 +261,14 @@ class PartyNode:
         if self._role is not None:
             self._role.receive(peer, message)
 
-    def _greeted(self, peer: int, payload: bytes) -> None:
+    def _greeted(self, peer: int, payload: bytes, first: bool) -> None:
         heard = sync.CatalogReport.parse(payload)
+        # While queries run the evaluators are a few apart; the dealer only remembers.
+        counts = first or self.index == 2
 
         async def absorb() -> None:
             async with self._lock:
-                if await asyncio.to_thread(sync.absorb, self.catalog, heard):
+                if await asyncio.to_thread(sync.absorb, self.catalog, heard, counts):
                     log.info("party %d told of changes; taken over", peer)
             self._models_changed()
 

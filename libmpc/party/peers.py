@@ -48,7 +48,8 @@ class PeerLinks:
         end: called when it ends.
         receive: called with every message of the epoch.
         traffic: counts what goes over the links.
-        greet: the first message on a new link, and what to do with the peer's.
+        greet: makes the first message on a new link.
+        greeted: called with a peer's, and whether it is the first on its link.
     """
 
     def __init__(
@@ -62,8 +63,8 @@ class PeerLinks:
         begin: Callable[[bytes, Mapping[int, Link]], None],
         end: Callable[[], None],
         receive: Callable[[int, Message], None],
-        greet: Callable[[], bytes],
-        greeted: Callable[[int, bytes], None],
+        greet: Callable[[Link], bytes],
+        greeted: Callable[[int, bytes, bool], None],
         traffic: LinkTotals,
     ) -> None:
         self._traffic = traffic
@@ -82,6 +83,7 @@ class PeerLinks:
         self._tracker = EpochTracker(local.index)
         self._epoch: bytes | None = None
         self._told: EpochReport | None = None
+        self._met: set[int] = set()  # peers whose first greeting on their link has come
         self._early: list[tuple[int, Message]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -135,11 +137,11 @@ class PeerLinks:
             await self._clock.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, MAX_PAUSE)
 
-    def greet(self) -> None:
-        """Send the greeting again: what it says has changed."""
-        for link in self.links.values():
-            if link.alive:
-                link.post(Kind.CATALOG, 0, 0, self._greet())
+    def greet(self, *peers: int) -> None:
+        """Send the greeting again, to all or to some: what it says has changed."""
+        for peer, link in self.links.items():
+            if link.alive and (not peers or peer in peers):
+                link.post(Kind.CATALOG, 0, 0, self._greet(link))
 
     def adopt(self, link: Link) -> None:
         """Take over a link whose handshake has just finished."""
@@ -148,6 +150,7 @@ class PeerLinks:
             self._spawn(link.close())
             return
         self.links[link.peer] = link
+        self._met.discard(link.peer)
         self._traffic.add(link)
         if old is not None:
             self._spawn(old.close())  # the peer has lost it, or it would not have come back
@@ -155,7 +158,7 @@ class PeerLinks:
         link.start(partial(self._take, link), on_end=partial(self._ended, link))
         self._told = None
         self._changed()
-        link.post(Kind.CATALOG, 0, 0, self._greet())
+        link.post(Kind.CATALOG, 0, 0, self._greet(link))
         log.info("party %d is connected", link.peer)
 
     def _ended(self, link: Link) -> None:
@@ -175,7 +178,8 @@ class PeerLinks:
             self._tracker.hear(link.peer, EpochReport.parse(message.payload))
             self._changed()
         elif message.kind == Kind.CATALOG:
-            self._greeted(link.peer, bytes(message.payload))
+            self._greeted(link.peer, bytes(message.payload), link.peer not in self._met)
+            self._met.add(link.peer)
         elif self._epoch is not None:
             self._receive(link.peer, message)
         elif len(self._early) < MAX_EARLY:

@@ -1,149 +1,119 @@
 """What a party keeps on disk: its weight shares, who may do what with them, and counts.
 
-Records live in SQLite (write-ahead log, ``synchronous=FULL``: a commit that has returned survives
-``kill -9`` and power loss); share payloads are files beside it, written and flushed before the
-record that names them. Keys, masks and bundles are never stored: they die with the process.
+Records are in a database (see ``records``), shares in files beside it, encrypted, each written and
+flushed before the record that names it (see ``share_files``). Link keys, masks and bundles are
+never stored: they die with the process.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
+import logging
 import sqlite3
-import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from libmpc.errors import ConfigError, ConflictError
+from libmpc.disk import Disk, FileDisk, reason
+from libmpc.errors import ConfigError, ConflictError, UnavailableError
+from libmpc.party.records import SHARES, Period, Record, Records
+from libmpc.party.share_files import ShareFiles
+from libmpc.party.vault import Vault
+from libmpc.wire.errors import WireError
+from libmpc.wire.manifest import Manifest
 
-SCHEMA_VERSION = 1
+__all__ = ["Period", "Record", "Store"]
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS models (
-    model TEXT PRIMARY KEY,
-    name TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('prepared', 'stored')),
-    serving INTEGER NOT NULL DEFAULT 0,
-    num_requests INTEGER,
-    served INTEGER NOT NULL DEFAULT 0,
-    manifest BLOB NOT NULL,
-    signature BLOB NOT NULL,
-    certificate BLOB,
-    command BLOB,
-    command_ms INTEGER NOT NULL DEFAULT 0,
-    expires_ms INTEGER NOT NULL
-);
-CREATE UNIQUE INDEX IF NOT EXISTS one_model_per_name ON models (name) WHERE state = 'stored';
-CREATE TABLE IF NOT EXISTS tombstones (model TEXT PRIMARY KEY, command BLOB NOT NULL);
-"""
-
-
-@dataclass(frozen=True)
-class Record:
-    """One model as stored: its manifest and what its owner has last said of it."""
-
-    model: str  # digest, hex
-    name: str
-    state: str  # "prepared" or "stored"
-    manifest: bytes = field(repr=False)
-    signature: bytes = field(repr=False)  # the owner's, over the manifest
-    expires_ms: int  # of the push
-    serving: bool = False
-    num_requests: int | None = None
-    served: int = 0
-    certificate: bytes | None = field(default=None, repr=False)  # the three receipts, JSON
-    command: bytes | None = field(default=None, repr=False)  # the last signed command, JSON
-    command_ms: int = 0
-
-    @property
-    def period(self) -> Period:
-        """What its count belongs to."""
-        return self.model, self.command_ms
-
-
-#: a model (digest, hex) since its owner's last command (``command_ms``): what a limit is for
-Period = tuple[str, int]
+log = logging.getLogger(__name__)
 
 
 class Store:
     """A party's durable state in one directory. Safe to call from several threads.
 
+    A method that has returned is durable; one that raises, or is cut off, has changed everything
+    that it changes or nothing.
+
     Args:
         directory: made if missing, with mode 0700.
+        vault: encrypts shares; data of before there were keys are encrypted now.
+        disk: where every durable step is taken.
 
     Raises:
-        ConfigError: the directory cannot be used, or holds another version's data.
+        ConfigError: the directory cannot be used, is damaged, holds another version's data, or
+            needs a storage key that is not there.
+        UnavailableError: from methods: the disk refuses; says why.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self._shares = directory / "shares"
+    def __init__(self, directory: Path, vault: Vault, disk: Disk | None = None) -> None:
+        self._disk = disk or FileDisk()
+        self._index = vault.index
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._shares.mkdir(mode=0o700, exist_ok=True)
-            self._db = sqlite3.connect(
-                directory / "party.sqlite", isolation_level=None, check_same_thread=False
-            )
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.execute("PRAGMA secure_delete = ON")
-            self._check_version()
-            self._db.executescript(_SCHEMA)
+            self._disk.make_directory(directory)
+            self._disk.make_directory(directory / SHARES)
+            self._files = ShareFiles(directory / SHARES, vault, self._disk)
+            self._records = Records(directory, vault, self._disk)
+            self._bring_up_to_date()
         except (OSError, sqlite3.Error) as error:
-            raise ConfigError(f"{directory}: cannot be used as a party's data: {error}") from None
-        self._lock = threading.Lock()
-        self._remove_orphans()
-
-    def _check_version(self) -> None:
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        elif version != SCHEMA_VERSION:
             raise ConfigError(
-                f"the data are of format {version}, this libmpc reads format {SCHEMA_VERSION}"
-            )
+                f"{directory}: cannot be used as a party's data: {reason(error)}"
+            ) from None
+
+    def _bring_up_to_date(self) -> None:
+        records = self._records.all()
+        if self._records.format == 1:
+            for record in records:
+                with contextlib.suppress(WireError):  # damaged: whoever loads it will hear of it
+                    self._files.encrypt_plain(record.model, self._digest(record))
+            self._records.upgrade()
+            log.info("the shares of %d models are encrypted now", len(records))
+        models = [record.model for record in records]
+        self._files.rewrap(models)
+        self._files.keep_only(models)
 
     def close(self) -> None:
-        with self._lock:
-            self._db.close()
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+        """Close the database."""
+        self._records.close()
 
     def records(self) -> list[Record]:
         """Every model, stored or only prepared."""
-        with self._lock:
-            cursor = self._db.execute("SELECT * FROM models ORDER BY name")
-            names = [column[0] for column in cursor.description]
-            found = [dict(zip(names, row, strict=True)) for row in cursor]
-        return [Record(**{**row, "serving": bool(row["serving"])}) for row in found]
+        with self._refusals("read"):
+            return self._records.all()
 
     def tombstones(self) -> dict[str, bytes]:
         """Deleted models, with the owner's signed command; empty for one that was replaced."""
-        with self._lock:
-            return dict(self._db.execute("SELECT model, command FROM tombstones").fetchall())
+        with self._refusals("read"):
+            return self._records.tombstones()
 
-    def share(self, model: str) -> bytes:
-        """The share payload of ``model``; its hash is the caller's to check."""
-        return self._share_file(model).read_bytes()
+    def share(self, record: Record) -> memoryview:
+        """The share payload of a model, as the party has written it.
+
+        Raises:
+            DamagedError: it is not any more.
+        """
+        with self._refusals("read"):
+            return memoryview(self._files.read(record.model, self._digest(record)))
 
     def prepare(self, record: Record, payload: bytes | memoryview) -> None:
         """Keep a pushed share durably, not yet in force."""
-        self._write_share(record.model, payload)
-        with self._transaction() as db:
-            db.execute(
-                "INSERT INTO models (model, name, state, manifest, signature, expires_ms)"
-                " VALUES (?, ?, 'prepared', ?, ?, ?) ON CONFLICT (model) DO NOTHING",
-                (record.model, record.name, record.manifest, record.signature, record.expires_ms),
-            )
+        digest = self._digest(record)
+        with self._refusals("stored"):
+            try:
+                self._files.write(record.model, digest, payload)
+                with self._records.transaction(record.model) as db:
+                    db.execute(
+                        "INSERT INTO models"
+                        " (model, name, state, manifest, signature, expires_ms)"
+                        " VALUES (?, ?, 'prepared', ?, ?, ?)",
+                        (
+                            record.model,
+                            record.name,
+                            record.manifest,
+                            record.signature,
+                            record.expires_ms,
+                        ),
+                    )
+            except (OSError, sqlite3.Error):
+                self._erase_quietly(record.model)
+                raise
 
     def commit(
         self,
@@ -159,8 +129,9 @@ class Store:
         Raises:
             ConflictError: the name is in use by another model.
         """
+        changed = (model,) if replaces is None else (model, replaces)
         try:
-            with self._transaction() as db:
+            with self._refusals("stored"), self._records.transaction(*changed) as db:
                 if replaces is not None:
                     db.execute("DELETE FROM models WHERE model = ?", (replaces,))
                     # So that nobody can bring it back by sending its push again.
@@ -173,13 +144,13 @@ class Store:
         except sqlite3.IntegrityError:
             raise ConflictError("the name is in use by another model", status=409) from None
         if replaces is not None:
-            self._remove_share(replaces)
+            self._erase_quietly(replaces)
 
     def set_serving(
         self, model: str, serving: bool, num_requests: int | None, command: bytes, command_ms: int
     ) -> None:
         """Apply a signed serve or stop; serving begins a new count."""
-        with self._transaction() as db:
+        with self._refusals("stored"), self._records.transaction(model) as db:
             db.execute(
                 "UPDATE models SET serving = ?, num_requests = ?, command = ?, command_ms = ?,"
                 " served = CASE WHEN ? THEN 0 ELSE served END WHERE model = ?",
@@ -191,55 +162,53 @@ class Store:
 
         A count of a period that has ended since changes nothing.
         """
-        with self._transaction() as db:
+        models = {model for model, _ in counts}
+        with self._refusals("stored"), self._records.transaction(*models) as db:
             db.executemany(
                 "UPDATE models SET served = served + ? WHERE model = ? AND command_ms = ?",
                 [(count, *period) for period, count in counts.items()],
             )
 
     def delete(self, model: str, command: bytes) -> None:
-        """Remove a model for good and remember that, and on whose word."""
-        with self._transaction() as db:
+        """Remove a model's record for good and remember that, and on whose word.
+
+        The share is gone after ``erase``, or at the next start.
+        """
+        with self._refusals("stored"), self._records.transaction(model) as db:
             db.execute("DELETE FROM models WHERE model = ?", (model,))
             db.execute("INSERT OR REPLACE INTO tombstones VALUES (?, ?)", (model, command))
-        self._remove_share(model)
+
+    def erase(self, model: str) -> None:
+        """Destroy the share of a model that has no record, so that no copy of it can be read."""
+        with self._refusals("erased"):
+            self._files.erase(model)
+        self._records.forget_log()
 
     def discard(self, model: str) -> None:
         """Forget a model that was prepared and never committed."""
-        with self._transaction() as db:
+        with self._refusals("stored"), self._records.transaction(model) as db:
             db.execute("DELETE FROM models WHERE model = ? AND state = 'prepared'", (model,))
-        self._remove_share(model)
+        self._erase_quietly(model)
 
-    def _share_file(self, model: str) -> Path:
-        if len(model) != 64 or not set(model) <= set("0123456789abcdef"):
-            raise ValueError("not a model digest")
-        return self._shares / f"{model}.share"
+    def _digest(self, record: Record) -> bytes:
+        return bytes.fromhex(Manifest.parse(record.manifest).share_hashes[self._index])
 
-    def _write_share(self, model: str, payload: bytes | memoryview) -> None:
-        target = self._share_file(model)
-        part = target.with_suffix(".part")
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(payload)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
-        self._flush_directory()
-
-    def _remove_share(self, model: str) -> None:
-        self._share_file(model).unlink(missing_ok=True)
-        self._flush_directory()
-
-    def _flush_directory(self) -> None:
-        descriptor = os.open(self._shares, os.O_RDONLY)
+    def _erase_quietly(self, model: str) -> None:
+        # No record names it any more; the next start tries again.
         try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            self._files.erase(model)
+        except OSError as error:
+            log.error("a share is left over and goes at the next start: %s", reason(error))
 
-    def _remove_orphans(self) -> None:
-        # A crash between a share file and its record leaves a file that no record names.
-        known = {record.model for record in self.records()}
-        for file in self._shares.iterdir():
-            if file.suffix != ".share" or file.stem not in known:
-                file.unlink()
+    @contextlib.contextmanager
+    def _refusals(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.IntegrityError:
+            raise
+        except (OSError, sqlite3.Error) as error:
+            raise UnavailableError(
+                f"party {self._index}: nothing was {what}: {reason(error)}",
+                status=503,
+                code="disk",
+            ) from None

@@ -2,7 +2,8 @@
 
 A gateway may die, or a party be down, between the three commits of a push or the three copies of
 a command. Whatever one party has put in force, the others take over from it on its proof: the
-three receipts of a push, the owner's signature of a command. Nothing is taken on a peer's word.
+three receipts of a push, the owner's signature of a command. On a peer's word alone a party only
+counts more requests than it has counted itself: so a restored backup gives none away again.
 """
 
 from __future__ import annotations
@@ -14,19 +15,23 @@ from pydantic import Field
 
 from libmpc.errors import LibmpcError
 from libmpc.party.catalog import Catalog
-from libmpc.party.messages import Control
+from libmpc.party.messages import Commit, Control
 from libmpc.wire.fields import Hex32
 from libmpc.wire.signed import Signed
 
 log = logging.getLogger(__name__)
 
 MAX_MODELS = 4096
+COUNTS_MINOR = 1
+
+Served = Annotated[int, Field(ge=0, le=1 << 62)]
 
 
 class ModelReport(Control):
     """What one party has in force for one model, with the proofs."""
 
     model: Hex32
+    served: Served = 0  # from wire version 1.1 on
     certificate: Annotated[tuple[Signed, ...], Field(max_length=3)]
     command: Signed | None
 
@@ -38,23 +43,31 @@ class CatalogReport(Control):
     deleted: Annotated[tuple[Signed, ...], Field(max_length=MAX_MODELS)]
 
 
-def report(catalog: Catalog) -> CatalogReport:
-    """This party's report."""
-    return CatalogReport(
+def report(catalog: Catalog, minor: int) -> bytes:
+    """This party's report, to a peer on a link of that minor wire version."""
+    full = CatalogReport(
         models=tuple(
             ModelReport(
                 model=model,
-                certificate=entry.certificate,
-                command=(Signed.parse(entry.record.command) if entry.record.command else None),
+                served=record.served if record.num_requests is not None else 0,
+                certificate=Commit.parse(record.certificate or b"").receipts,
+                command=Signed.parse(record.command) if record.command else None,
             )
-            for model, entry in catalog.entries.items()
+            for model, record in catalog.stored().items()
         ),
         deleted=tuple(Signed.parse(c) for c in catalog.tombstones.values() if c),
     )
+    # An older peer refuses fields that it does not know.
+    left_out = {"models": {"__all__": {"served"}}} if minor < COUNTS_MINOR else None
+    return full.model_dump_json(exclude=left_out).encode()
 
 
-def absorb(catalog: Catalog, heard: CatalogReport) -> bool:
-    """Take over what a peer has in force and we have not; true if anything changed."""
+def absorb(catalog: Catalog, heard: CatalogReport, counts: bool = True) -> bool:
+    """Take over what a peer has in force and we have not; true if anything changed.
+
+    Args:
+        counts: whether higher counts count, too.
+    """
     before = catalog.entries
     for command in heard.deleted:
         _try(catalog, command)
@@ -67,6 +80,9 @@ def absorb(catalog: Catalog, heard: CatalogReport) -> bool:
         entry = catalog.entries.get(item.model)
         if entry is not None and item.command is not None:
             _try(catalog, item.command)
+        if counts:
+            last = item.command.encode() if item.command is not None else None
+            catalog.counted_by_peer(item.model, last, item.served)
     return catalog.entries is not before
 
 

@@ -15,6 +15,7 @@ from libmpc.link import ByteStream
 from libmpc.party.alarm import FILE_NAME
 from libmpc.party.node import PartyNode
 from libmpc.party.store import Store
+from libmpc.party.vault import Vault
 from libmpc.runtime import warm_up
 from services.common.health import health_app
 from services.common.http1_server import Http1Server
@@ -53,7 +54,7 @@ async def _serve(settings: PartySettings) -> None:
     deployment = settings.load_deployment()
     tls = settings.tls(deployment)
     urls = {party.index: party.url for party in deployment.parties}
-    store = Store(settings.data)
+    store = Store(settings.data, Vault(settings.index, settings.load_storage_keys()))
 
     async def open_stream(peer: int) -> ByteStream:
         return await connect_stream(urls[peer], tls)

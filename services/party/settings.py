@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
+from libmpc.errors import ConfigError
+from libmpc.identity.storage_keys import STORAGE_KEY, StorageKeys
+from libmpc.identity.yamlfile import read_mapping
 from libmpc.link import LinkSettings
 from libmpc.party.evaluator import RoleSettings
 from libmpc.party.node import NodeSettings
@@ -18,6 +24,16 @@ class PartySettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="LIBMPC_PARTY_")
 
     index: int = Field(ge=0, le=2, description="Which party this is; never changes.")
+    storage_key_file: Path | None = Field(
+        None,
+        description="File with the keys that stored shares are encrypted under, one a line; the"
+        " first encrypts, all decrypt. `storage.key` in `keys` unless set.",
+    )
+    storage_keys: SecretStr | None = Field(
+        None,
+        description="These keys themselves, with commas, instead of the file. In the environment"
+        " only: the settings file can be read by everybody.",
+    )
     round_timeout: float = Field(
         5.0,
         gt=0,
@@ -60,6 +76,31 @@ class PartySettings(ServiceSettings):
     workers: int = Field(
         1, ge=1, le=64, description="Threads that deal and prepare correlated randomness."
     )
+
+    @classmethod
+    def from_file(cls, path: Path) -> Self:
+        """Read a settings file and the environment; see ``ServiceSettings.from_file``."""
+        if "storage_keys" in read_mapping(path, "the settings file"):
+            raise ConfigError(
+                f"{path}: storage_keys is for the environment only; put keys into a file that"
+                " nobody else can read, and its path into storage_key_file"
+            )
+        settings = super().from_file(path)
+        if settings.storage_key_file is None:
+            return settings
+        place = path.resolve().parent / settings.storage_key_file
+        return settings.model_copy(update={"storage_key_file": place})
+
+    def load_storage_keys(self) -> StorageKeys:
+        """The keys that stored shares are encrypted under.
+
+        Raises:
+            ConfigError: there are none, or they are not keys.
+        """
+        if self.storage_keys is not None:
+            name = "LIBMPC_PARTY_STORAGE_KEYS"
+            return StorageKeys.parse(self.storage_keys.get_secret_value(), name)
+        return StorageKeys.from_file(self.storage_key_file or self.keys / STORAGE_KEY)
 
     def node_settings(self) -> NodeSettings:
         """The bounds as the library takes them."""

@@ -29,11 +29,13 @@ from libmpc.graph.nodes import FinalActivation
 from libmpc.graph.reference import run_reference
 from libmpc.graph.tail import with_output
 from libmpc.identity.keys import PartyIdentity
+from libmpc.identity.storage_keys import STORAGE_KEY, StorageKeys
 from libmpc.identity.token import is_token, token_sha256
 from libmpc.outputs import parse as parse_output
 from libmpc.party.catalog import Catalog
 from libmpc.party.gateways import refuse
 from libmpc.party.store import Store
+from libmpc.party.vault import Vault
 from libmpc.ring import pack, unpack
 from libmpc.sealing.hpke_keys import HpkeKeys
 from libmpc.sealing.seal import seal
@@ -130,7 +132,10 @@ class FakeDeployment:
         self.signing = [
             PartyIdentity.load(self.directory / f"party{i}" / "keys").signing for i in range(3)
         ]
-        self.stores = [Store(self.directory / f"party{i}" / "data") for i in range(3)]
+        self.stores = [
+            Store(home / "data", Vault(i, StorageKeys.from_file(home / "keys" / STORAGE_KEY)))
+            for i, home in enumerate(self.directory / f"party{i}" for i in range(3))
+        ]
         self.catalogs = [
             Catalog(i, self.deployment, self.stores[i], self.signing[i], self.clock)
             for i in range(3)

@@ -95,7 +95,8 @@ def test_two_pushes_of_one_model_share_nothing(cluster: Cluster, fake: FakeDeplo
     first, second = cluster.share(model, "one"), cluster.share(model, "two")
     assert first.model != second.model
     for party, store in enumerate(fake.stores):
-        a, b = store.share(first.model), store.share(second.model)
+        records = {record.model: record for record in store.records()}
+        a, b = store.share(records[first.model]), store.share(records[second.model])
         assert len(a) == len(b)
         # Of random bytes one in 256 agrees.
         same = sum(x == y for x, y in zip(a, b, strict=True))

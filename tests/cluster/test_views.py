@@ -143,7 +143,7 @@ def test_the_dealer_receives_nothing_but_orders_and_models(run: Run) -> None:
 
 
 def test_stored_files_and_logs_hold_nothing_in_clear(run: Run, search: Search) -> None:
-    assert any(name.startswith("party1") and name.endswith(".share") for name in run.kept)
+    assert any(name.startswith("party1") and name.endswith(".sealed") for name in run.kept)
     assert any("log" in name for name in run.kept)
     for name, content in run.kept.items():
         assert search.find(content) == set(), name

@@ -68,7 +68,7 @@ def test_three_organisations(tmp_path: Path, three: list[Path]) -> None:
             "health_port": 8081,
         }
         private = [p.read_text() for p in (public.parent / "keys").glob("*.key")]
-        assert len(private) == 4
+        assert len(private) == 5
         assert all(key.splitlines()[1] not in public.read_text() for key in private)
     gateway = GatewayIdentity.load(home / "gateway" / "keys")
     deployment.check_gateway(gateway.static_public)

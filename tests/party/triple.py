@@ -23,6 +23,7 @@ from libmpc.fixedpoint import encode
 from libmpc.graph.plan import DenseStep, InputStep, OutputStep, Plan, ReluStep
 from libmpc.identity.keys import GatewayIdentity, PartyIdentity
 from libmpc.identity.signing import SigningKey, verify_descriptor, verify_document
+from libmpc.identity.storage_keys import STORAGE_KEY, StorageKeys
 from libmpc.link import (
     GATEWAY,
     ByteStream,
@@ -49,6 +50,7 @@ from libmpc.party.messages import (
 )
 from libmpc.party.node import NodeSettings, PartyNode
 from libmpc.party.store import Store
+from libmpc.party.vault import Vault
 from libmpc.protocol import share_weights
 from libmpc.ring import pack, unpack
 from libmpc.sealing.open import open_sealed
@@ -108,7 +110,9 @@ class Triple:
     def start(self, *indices: int) -> None:
         for index in indices or (0, 1, 2):
             identity = PartyIdentity.load(self.directory / f"party{index}" / "keys")
-            store = Store(self.directory / f"party{index}" / "data")
+            home = self.directory / f"party{index}"
+            keys = StorageKeys.from_file(home / "keys" / STORAGE_KEY)
+            store = Store(home / "data", Vault(index, keys))
 
             async def open_stream(peer: int, index: int = index) -> ByteStream:
                 return self._connect(index, peer)
