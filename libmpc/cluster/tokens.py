@@ -12,8 +12,8 @@ from libmpc.access import MAX_GRANTS, Grant, TokenState
 from libmpc.client.connection import Connection
 from libmpc.client.http import Operation
 from libmpc.client.retry import RetryPolicy
+from libmpc.client.runner import Runner
 from libmpc.client.session import Session
-from libmpc.client.sync import Runner
 from libmpc.errors import IntegrityError, ModelNotFoundError, ServiceError
 
 
