@@ -12,6 +12,7 @@ import typer
 
 from libmpc._version import __version__
 from libmpc.cli import (
+    audit,
     bench,
     check,
     demo,
@@ -68,7 +69,20 @@ def _options(
         raise typer.Exit(2)
 
 
-for group in (demo, init, up, service, push, models, query, bench, reference, explain, check):
+for group in (
+    demo,
+    init,
+    up,
+    service,
+    push,
+    models,
+    query,
+    bench,
+    reference,
+    explain,
+    check,
+    audit,
+):
     group.register(app)
 
 

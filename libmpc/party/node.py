@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
+from libmpc.audit import AuditLog
 from libmpc.clock import Clock
 from libmpc.deployment import Deployment
 from libmpc.errors import LibmpcError
@@ -28,6 +29,7 @@ from libmpc.link import (
 )
 from libmpc.party import sync
 from libmpc.party.answers import Answers
+from libmpc.party.auditor import Auditor
 from libmpc.party.catalog import Catalog
 from libmpc.party.desk import QueryDesk
 from libmpc.party.evaluator import RoleSettings
@@ -83,6 +85,7 @@ class PartyNode:
         clock: time.
         open_stream: opens a byte stream to the party of that index.
         settings: bounds.
+        audit: where queries and commands are recorded, if anywhere.
 
     Raises:
         ConfigError: the deployment file means other keys, or the store cannot be read.
@@ -97,12 +100,14 @@ class PartyNode:
         clock: Clock,
         open_stream: Callable[[int], Awaitable[ByteStream]],
         settings: NodeSettings | None = None,
+        audit: AuditLog | None = None,
     ) -> None:
         deployment.check_party(index, identity.static_public, identity.signing.public)
         self.index = index
         self.settings = settings or NodeSettings()
         self.meters = Meters()
         self.catalog = Catalog(index, deployment, store, identity.signing, clock)
+        self.auditor = Auditor(audit, self.catalog, clock)
         self._deployment = deployment
         self._clock = clock
         self._lock = asyncio.Lock()
@@ -160,6 +165,7 @@ class PartyNode:
 
     def start(self) -> None:
         """Begin to look for the peers."""
+        self.auditor.started()
         self.peers.start()
         self._spawn(self._tidy())
 
@@ -169,6 +175,7 @@ class PartyNode:
             task.cancel()
         await asyncio.gather(self.peers.close(), *(link.close() for link in list(self._ports)))
         await self.desk.close()
+        await self.auditor.close()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     async def accept(self, stream: ByteStream) -> None:
@@ -188,7 +195,7 @@ class PartyNode:
             self._ports.add(link)
             self.traffic.add(link)
             try:
-                await GatewayPort(link, self.answers, self.meters).run()
+                await GatewayPort(link, self.answers, self.meters, self.auditor).run()
             finally:
                 self._ports.discard(link)
         else:
@@ -243,8 +250,10 @@ class PartyNode:
 
         async def absorb() -> None:
             async with self._lock:
+                before = self.catalog.entries
                 if await asyncio.to_thread(sync.absorb, self.catalog, heard):
                     log.info("party %d told of changes; taken over", peer)
+                    await self.auditor.absorbed(peer, before)
             self._models_changed()
 
         self._spawn(absorb())

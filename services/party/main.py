@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 
 from libmpc._version import __version__
+from libmpc.audit import AuditLog
 from libmpc.clock import SystemClock
 from libmpc.errors import ConfigError
 from libmpc.identity.keys import PartyIdentity
@@ -53,6 +54,10 @@ async def _serve(settings: PartySettings) -> None:
     tls = settings.tls(deployment)
     urls = {party.index: party.url for party in deployment.parties}
     store = Store(settings.data)
+    clock = SystemClock()
+    audit = AuditLog(
+        settings.data / "audit", deployment.id, settings.index, clock, settings.audit_settings()
+    )
 
     async def open_stream(peer: int) -> ByteStream:
         return await connect_stream(urls[peer], tls)
@@ -62,9 +67,10 @@ async def _serve(settings: PartySettings) -> None:
         deployment,
         PartyIdentity.load(settings.keys),
         store,
-        SystemClock(),
+        clock,
         open_stream,
         settings.node_settings(),
+        audit,
     )
     endpoint = LinkEndpoint(node.accept)
     server = Http2Server(make_app(node), settings.host, settings.port, tls, endpoint=endpoint)
@@ -93,3 +99,4 @@ async def _serve(settings: PartySettings) -> None:
         await server.stop()
         await health.stop()
         store.close()
+        audit.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from libmpc.audit import AuditSettings
 from libmpc.link import LinkSettings
 from libmpc.party.evaluator import RoleSettings
 from libmpc.party.node import NodeSettings
@@ -53,6 +54,18 @@ class PartySettings(ServiceSettings):
     workers: int = Field(
         1, ge=1, le=64, description="Threads that deal and prepare correlated randomness."
     )
+    audit_file_bytes: int = Field(
+        16 << 20, ge=1 << 12, description="Bytes after which the audit log begins another file."
+    )
+    audit_bytes: int = Field(
+        1 << 30,
+        ge=1 << 16,
+        description="Bytes of audit log that are kept; beyond it the oldest files are deleted.",
+    )
+
+    def audit_settings(self) -> AuditSettings:
+        """The bounds of the audit log."""
+        return AuditSettings(self.audit_file_bytes, self.audit_bytes)
 
     def node_settings(self) -> NodeSettings:
         """The bounds as the library takes them."""

@@ -14,7 +14,8 @@ from tests.cli.run import Cli
 
 ROOT = Path(__file__).parents[2]
 CLIENT = ("push", "models", "serve", "stop", "delete", "query", "bench")
-COMMANDS = (*CLIENT, "init", "up", "party", "gateway", "reference", "explain", "check", "demo")
+OTHERS = ("init", "up", "party", "gateway", "reference", "explain", "check", "demo", "audit")
+COMMANDS = (*CLIENT, *OTHERS)
 
 
 def test_all_commands_are_listed(cli: Cli) -> None:

@@ -30,7 +30,7 @@ from libmpc.graph.reference import run_reference
 from libmpc.identity.keys import PartyIdentity
 from libmpc.identity.token import is_token, token_sha256
 from libmpc.party.catalog import Catalog
-from libmpc.party.gateways import refuse
+from libmpc.party.refusals import refuse
 from libmpc.party.store import Store
 from libmpc.ring import pack, unpack
 from libmpc.sealing.hpke_keys import HpkeKeys

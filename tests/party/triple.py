@@ -14,6 +14,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from numpy.typing import NDArray
 
+from libmpc.audit import AuditLog
 from libmpc.clock import Clock, SystemClock
 from libmpc.credentials import Credential
 from libmpc.deployment import Deployment
@@ -89,7 +90,9 @@ class Triple:
     directory: Path
     clock: Clock = field(default_factory=SystemClock)
     settings: NodeSettings = field(default_factory=lambda: NodeSettings(link=FAST))
+    audit: bool = False
     nodes: dict[int, PartyNode] = field(default_factory=dict)
+    audits: dict[int, AuditLog] = field(default_factory=dict)
     streams: dict[tuple[int, int], MemoryStream] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _stores: dict[int, Store] = field(default_factory=dict)
@@ -112,8 +115,18 @@ class Triple:
                 return self._connect(index, peer)
 
             self._stores[index] = store
+            if self.audit:
+                folder = self.directory / f"party{index}" / "data" / "audit"
+                self.audits[index] = AuditLog(folder, self.deployment.id, index, self.clock)
             self.nodes[index] = PartyNode(
-                index, self.deployment, identity, store, self.clock, open_stream, self.settings
+                index,
+                self.deployment,
+                identity,
+                store,
+                self.clock,
+                open_stream,
+                self.settings,
+                self.audits.get(index),
             )
             self.nodes[index].start()
 
@@ -131,6 +144,8 @@ class Triple:
         for index in indices or tuple(self.nodes):
             await self.nodes.pop(index).close()
             self._stores.pop(index).close()
+            if index in self.audits:
+                self.audits.pop(index).close()
 
     async def ready(self) -> None:
         def agreed() -> bool:
