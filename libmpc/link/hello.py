@@ -22,6 +22,8 @@ from libmpc.errors import ConfigError
 GATEWAY = 255
 PARTIES = (0, 1, 2)
 MAX_FRAME_BYTES = 512
+#: the minor version from which on frame keys are replaced now and then
+REKEYS_SINCE = 1
 _MAGIC = b"LMPC"
 _HEAD = struct.Struct(">4sBBBB32s16sB")
 _PROLOGUE = b"libmpc link"
@@ -37,7 +39,7 @@ class WireVersions:
 
     major: int = 1
     lowest: int = 0
-    highest: int = 0
+    highest: int = REKEYS_SINCE
 
     def common(self, other: WireVersions) -> int:
         """The highest minor that both speak.

@@ -50,7 +50,7 @@ def test_both_ends_have_the_same_secrets_and_new_ones_every_time() -> None:
         assert one.transcript == two.transcript
         assert one.stream_secret == two.stream_secret
         assert one.rerandomise_secret == two.rerandomise_secret != one.stream_secret
-        assert one.version == two.version == (1, 0)
+        assert one.version == two.version == (1, 1)
         assert two.peer_nonce != one.peer_nonce
         again, _ = await Ends().links()
         secrets = (one.transcript, one.stream_secret, one.rerandomise_secret)
