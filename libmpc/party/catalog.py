@@ -62,6 +62,14 @@ class Catalog:
             else:
                 self.prepared[record.model] = record
 
+    def renew(self, deployment: Deployment, signing: SigningKey) -> None:
+        """Go by another file of the same deployment, and sign with another key of this party."""
+        self._deployment = deployment
+        if signing.public != self._signing.public:
+            self._signing = signing
+            self._latest = None  # what it has is signed with the old one
+            self.entries = {m: entry.signed_with(signing) for m, entry in self.entries.items()}
+
     def by_name(self, name: str) -> Entry | None:
         return next((e for e in self.entries.values() if e.record.name == name), None)
 
@@ -257,7 +265,7 @@ class Catalog:
         if len(receipts) != 3:
             raise IntegrityError("a commit needs three receipts", status=400)
         for party, signed in zip(self._deployment.parties, receipts, strict=True):
-            receipt = Receipt.parse(verify(party.signing_key, Receipt.LABEL, signed))
+            receipt = Receipt.parse(verify(party.signing_keys, Receipt.LABEL, signed))
             if (receipt.party, receipt.model) != (party.index, model):
                 raise IntegrityError("a receipt is for another push", status=400)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 from pydantic import ValidationError
 
@@ -12,6 +13,7 @@ from libmpc.identity.signing import SigningKey
 from libmpc.party.messages import Commit
 from libmpc.party.store import Record
 from libmpc.protocol import DealerWeights, EvaluatorWeights
+from libmpc.wire.descriptor import Descriptor
 from libmpc.wire.document import describe
 from libmpc.wire.errors import WireError
 from libmpc.wire.manifest import Manifest
@@ -28,6 +30,13 @@ class Entry:
     sharing: bytes
     weights: EvaluatorWeights | DealerWeights = field(repr=False)
     descriptor: Signed | None = field(default=None, repr=False)  # evaluators only
+
+    def signed_with(self, signing: SigningKey) -> Self:
+        """The same, with the descriptor under another key of this party."""
+        if self.descriptor is None:
+            return self
+        signed = signing.sign(Descriptor.LABEL, self.descriptor.document)
+        return replace(self, descriptor=signed)
 
     @property
     def certificate(self) -> tuple[Signed, ...]:

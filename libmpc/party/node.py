@@ -18,13 +18,11 @@ from libmpc.identity.keys import PartyIdentity
 from libmpc.link import (
     GATEWAY,
     ByteStream,
-    Hello,
     Link,
     LinkSettings,
     LinkTotals,
     LocalIdentity,
     Message,
-    RemoteIdentity,
     accept,
 )
 from libmpc.party import sync
@@ -34,6 +32,7 @@ from libmpc.party.catalog import Catalog
 from libmpc.party.desk import QueryDesk
 from libmpc.party.evaluator import RoleSettings
 from libmpc.party.gateways import GatewayPort
+from libmpc.party.members import Members
 from libmpc.party.meters import Meters
 from libmpc.party.peers import PeerLinks
 from libmpc.party.pool import PoolKey
@@ -108,7 +107,7 @@ class PartyNode:
         self.meters = Meters()
         self.catalog = Catalog(index, deployment, store, identity.signing, clock)
         self.auditor = Auditor(audit, self.catalog, clock)
-        self._deployment = deployment
+        self._members = Members(index, deployment)
         self._clock = clock
         self._lock = asyncio.Lock()
         self._local = LocalIdentity(index, identity.static, deployment.id)
@@ -145,11 +144,7 @@ class PartyNode:
         self.traffic = LinkTotals()
         self.peers = PeerLinks(
             self._local,
-            {
-                p.index: RemoteIdentity(p.index, p.static_key)
-                for p in deployment.parties
-                if p.index != index
-            },
+            self._members.peers(),
             open_stream,
             clock=clock,
             settings=self.settings.link,
@@ -178,20 +173,50 @@ class PartyNode:
         await self.auditor.close()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
+    def check_renewal(self, deployment: Deployment, identity: PartyIdentity) -> None:
+        """Raise what ``renew`` would raise."""
+        self._members.check(deployment, identity)
+
+    async def renew(self, deployment: Deployment, identity: PartyIdentity) -> None:
+        """Go on with another deployment file, with other keys of this party, or with both.
+
+        Links whose keys do not count any more end, and are made anew with the new ones; with them
+        the epoch ends, as at any new handshake, so queries under way have to be asked again.
+
+        Raises:
+            ConfigError: the file is another deployment's, or has other keys for this party;
+                nothing has changed.
+        """
+        self.check_renewal(deployment, identity)
+        async with self._lock:
+            self._members.replace(deployment)
+            self._keys.sign_with(identity.signing)
+            self.catalog.renew(deployment, identity.signing)
+        rekeyed = identity.static_public != self._local.public_key
+        if rekeyed:
+            self._local = LocalIdentity(self.index, identity.static, deployment.id)
+        self.auditor.note("settings", f"static key {identity.static_public.hex()}")
+        self.peers.renew(self._local, self._members.peers())
+        for link in self._ports:
+            if rekeyed or not self._members.accepts(link):
+                self._spawn(link.close())
+
     async def accept(self, stream: ByteStream) -> None:
         """Serve whoever has opened ``stream``, a peer or a gateway, until it ends."""
         try:
             link = await accept(
                 stream,
                 self._local,
-                self._lookup,
+                self._members.lookup,
                 clock=self._clock,
                 settings=self.settings.link,
             )
         except LibmpcError as error:
             log.warning("a connection was refused: %s", getattr(error, "reason", error))
             return
-        if link.peer == GATEWAY:
+        if not self._members.accepts(link):  # the file was replaced during the handshake
+            await link.close()
+        elif link.peer == GATEWAY:
             self._ports.add(link)
             self.traffic.add(link)
             try:
@@ -201,16 +226,6 @@ class PartyNode:
         else:
             self.peers.adopt(link)
             await link.wait_closed()
-
-    def _lookup(self, hello: Hello) -> RemoteIdentity | None:
-        # SECURITY: only keys that the deployment pins, each in its own place.
-        if hello.index == GATEWAY:
-            known = {g.static_key for g in self._deployment.gateways}
-        else:
-            known = {p.static_key for p in self._deployment.parties if p.index == hello.index}
-        if hello.public_key not in known:
-            return None
-        return RemoteIdentity(hello.index, hello.public_key)
 
     async def _tidy(self) -> None:
         while True:

@@ -135,6 +135,14 @@ class PeerLinks:
             await self._clock.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, MAX_PAUSE)
 
+    def renew(self, local: LocalIdentity, peers: Mapping[int, RemoteIdentity]) -> None:
+        """Use other keys for new links; links that were made with keys of no use any more end."""
+        rekeyed = local.public_key != self._local.public_key
+        self._local, self._peers = local, peers
+        for link in list(self.links.values()):
+            if rekeyed or link.peer_key not in peers[link.peer].keys:
+                self._spawn(link.close())
+
     def greet(self) -> None:
         """Send the greeting again: what it says has changed."""
         for link in self.links.values():
@@ -144,7 +152,8 @@ class PeerLinks:
     def adopt(self, link: Link) -> None:
         """Take over a link whose handshake has just finished."""
         old = self.links.get(link.peer)
-        if self._closing:
+        # The other keys: those that counted when the handshake began.
+        if self._closing or link.peer_key not in self._peers[link.peer].keys:
             self._spawn(link.close())
             return
         self.links[link.peer] = link

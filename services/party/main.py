@@ -16,6 +16,7 @@ from libmpc.link import ByteStream
 from libmpc.party.node import PartyNode
 from libmpc.party.store import Store
 from libmpc.runtime import warm_up
+from services.common.hangup import on_hangup
 from services.common.health import health_app
 from services.common.http1_server import Http1Server
 from services.common.http2 import Http2Server, LinkEndpoint, connect_stream
@@ -52,7 +53,7 @@ def run(config: Path, index: int | None = None) -> None:
 async def _serve(settings: PartySettings) -> None:
     deployment = settings.load_deployment()
     tls = settings.tls(deployment)
-    urls = {party.index: party.url for party in deployment.parties}
+    urls = {party.index: party.url for party in deployment.parties}  # renewed below
     store = Store(settings.data)
     clock = SystemClock()
     audit = AuditLog(
@@ -79,11 +80,20 @@ async def _serve(settings: PartySettings) -> None:
         settings.health_host,
         settings.health_port,
     )
+
+    async def renew() -> None:
+        fresh, identity = settings.load_deployment(), PartyIdentity.load(settings.keys)
+        node.check_renewal(fresh, identity)
+        await server.renew(settings.tls(fresh))
+        urls.update({party.index: party.url for party in fresh.parties})
+        await node.renew(fresh, identity)
+
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         # Installed explicitly: a shell's background job starts with SIGINT ignored.
         loop.add_signal_handler(number, stop.set)
+    on_hangup(renew)
     try:
         await health.start()
         # No query may wait for a compiler; until then nobody can reach this party.

@@ -14,7 +14,8 @@ from tests.cli.run import Cli
 
 ROOT = Path(__file__).parents[2]
 CLIENT = ("push", "models", "serve", "stop", "delete", "query", "bench")
-OTHERS = ("init", "up", "party", "gateway", "reference", "explain", "check", "demo", "audit")
+SERVICES = ("init", "up", "party", "gateway", "keys", "audit")
+OTHERS = (*SERVICES, "reference", "explain", "check", "demo")
 COMMANDS = (*CLIENT, *OTHERS)
 
 

@@ -161,7 +161,7 @@ class Triple:
         for party in self.deployment.parties:
             if party.index in self.nodes:
                 stream = self._connect(GATEWAY, party.index)
-                remote = RemoteIdentity(party.index, party.static_key)
+                remote = RemoteIdentity(party.index, party.static_key, party.static_keys[1:])
                 link = await open_link(stream, local, remote, settings=FAST)
                 gateway.add(link)
         return gateway
@@ -229,7 +229,9 @@ class Gateway:
 
     async def key(self, party: int) -> PartyKey:
         signed = Signed.parse(await self.ask(party, Kind.KEYS))
-        return verify_document(self.parties.deployment.parties[party].signing_key, PartyKey, signed)
+        return verify_document(
+            self.parties.deployment.parties[party].signing_keys, PartyKey, signed
+        )
 
     # ---- as the owner
 
@@ -333,7 +335,7 @@ class Gateway:
             assert state.descriptor is not None
             signed.append(state.descriptor)
         deployment = self.parties.deployment
-        keys = [p.signing_key for p in deployment.parties[:2]]
+        keys = [p.signing_keys for p in deployment.parties[:2]]
         return verify_descriptor(keys, signed, deployment.id, name)
 
     async def seal_query(
