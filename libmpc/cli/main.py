@@ -18,6 +18,7 @@ from libmpc.cli import (
     demo,
     explain,
     init,
+    keys,
     models,
     push,
     query,
@@ -81,6 +82,7 @@ for group in (
     reference,
     explain,
     check,
+    keys,
     audit,
 ):
     group.register(app)
