@@ -133,7 +133,7 @@ class Stolen:
     hands: Hands
     model: str = ""
 
-    def client(self, retries: int = 0, timeout: float = 10) -> AsyncClient:
+    def client(self, retries: int = 0, timeout: float = 30) -> AsyncClient:
         return AsyncClient(
             self.parties.directory,
             retries=RetryPolicy(retries, first=0.01, longest=0.05),
@@ -141,7 +141,7 @@ class Stolen:
             transport=TappedTransport(self.app, self.hands),
         )
 
-    async def query(self, x: Floats | None = None, timeout: float = 10) -> Floats | LibmpcError:
+    async def query(self, x: Floats | None = None, timeout: float = 30) -> Floats | LibmpcError:
         """An honest client's query: its answer, or the error that it gets."""
         async with self.client(timeout=timeout) as client:
             try:
@@ -233,7 +233,7 @@ def attack(work: Callable[[Stolen], Awaitable[None]], directory: Path, **push: o
     """Run one attack."""
 
     async def main() -> None:
-        async with asyncio.timeout(90), stolen(directory, **push) as attacked:
+        async with asyncio.timeout(110), stolen(directory, **push) as attacked:
             await work(attacked)
 
     asyncio.run(main())

@@ -347,7 +347,7 @@ def test_every_answer_is_an_error_or_nonsense(tmp_path: Path) -> None:
             it.hands.on_answer = lambda request, _, c=content, s=status: httpx.Response(  # type: ignore[misc]
                 s, content=c, request=request
             )
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 refused(await it.query())
         await it.still_right()
 
