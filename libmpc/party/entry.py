@@ -9,7 +9,9 @@ from pydantic import ValidationError
 
 from libmpc.errors import InputError, IntegrityError, LibmpcError
 from libmpc.graph.plan import Plan
+from libmpc.graph.tail import check_own, with_output
 from libmpc.identity.signing import SigningKey
+from libmpc.outputs import parse
 from libmpc.party.messages import Commit
 from libmpc.party.store import Record
 from libmpc.protocol import DealerWeights, EvaluatorWeights
@@ -22,7 +24,7 @@ from libmpc.wire.signed import Signed
 
 @dataclass(frozen=True)
 class Entry:
-    """A stored model, ready to be computed with."""
+    """A stored model, ready to be computed with; ``variant`` names it with what it answers."""
 
     record: Record
     manifest: Manifest
@@ -30,6 +32,13 @@ class Entry:
     sharing: bytes
     weights: EvaluatorWeights | DealerWeights = field(repr=False)
     descriptor: Signed | None = field(default=None, repr=False)  # evaluators only
+    variant: str = ""  # what it answers with, see ``variants``
+
+    @property
+    def first_variant(self) -> str:
+        """What the owner lets it answer with; bundles for that are kept ready from the start."""
+        output = self.manifest.output
+        return self.record.model if output == "logits" else f"{self.record.model}:{output}"
 
     def signed_with(self, signing: SigningKey) -> Self:
         """The same, with the descriptor under another key of this party."""
@@ -67,6 +76,8 @@ def load_entry(
     try:
         plan = Plan.from_json(manifest.plan.encode())
         weights: EvaluatorWeights | DealerWeights
+        check_own(plan)
+        with_output(plan, parse(manifest.output))
         if index == 2:
             weights = DealerWeights.from_payload(plan, payload)
         else:
@@ -86,4 +97,5 @@ def load_entry(
         sharing=manifest.sharing_digest,
         weights=weights,
         descriptor=signing.sign_document(descriptor) if index != 2 else None,
+        variant=record.model,
     )
