@@ -194,13 +194,20 @@ def commands() -> dict[str, Any]:
     from libmpc.cli.main import app
 
     group: Any = typer.main.get_command(app)
-    return dict(group.commands)
+    found = {}
+    for name, command in group.commands.items():
+        found[name] = command
+        # Commands of a group come after it, as "keys new" after "keys".
+        found |= {f"{name} {sub}": c for sub, c in getattr(command, "commands", {}).items()}
+    return found
 
 
 def cli() -> str:
     """The whole of ``docs/cli.md``."""
     found = commands()
-    listed = [(f"[`{name}`](#libmpc-{name})", c.short_help) for name, c in found.items()]
+    listed = [
+        (f"[`{name}`](#libmpc-{name.replace(' ', '-')})", c.short_help) for name, c in found.items()
+    ]
     parts = [CLI_HEAD, table(("command", "what it does"), listed)]
     parts += ["".join(_command(name, command)) for name, command in found.items()]
     return "\n".join(parts)
