@@ -27,7 +27,7 @@ from libmpc.identity.files import write_public
 from libmpc.identity.tls import bundle
 from libmpc.identity.yamlfile import dump, read_model
 from libmpc.wire.context import context, sha256
-from libmpc.wire.fields import Hex32, Name, Party, Version
+from libmpc.wire.fields import Hex16, Hex32, Name, Party, Version
 
 WHAT = "the deployment file"
 FIELD_PRIME = (1 << 255) - 19
@@ -106,19 +106,39 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
 
-class PartyEntry(_Model):
-    """One compute party.
+class PartyKeys(_Model):
+    """A party's two long-term public keys.
 
     Attributes:
-        url: where gateways and peers reach it.
         static_key: X25519, for handshakes (32 bytes).
         signing_key: Ed25519 (32 bytes).
     """
 
-    index: Party
-    url: Url
     static_key: StaticPublic
     signing_key: SigningPublic
+
+
+class PartyEntry(PartyKeys):
+    """One compute party.
+
+    Attributes:
+        url: where gateways and peers reach it.
+        next_keys: accepted as well, while its keys are being replaced; oldest first.
+    """
+
+    index: Party
+    url: Url
+    next_keys: Annotated[tuple[PartyKeys, ...], Field(min_length=1, max_length=3)] | None = None
+
+    @property
+    def static_keys(self) -> tuple[bytes, ...]:
+        """Every handshake key that is accepted, oldest first."""
+        return (self.static_key, *(k.static_key for k in self.next_keys or ()))
+
+    @property
+    def signing_keys(self) -> tuple[bytes, ...]:
+        """Every signing key that is accepted, oldest first."""
+        return (self.signing_key, *(k.signing_key for k in self.next_keys or ()))
 
 
 class GatewayEntry(_Model):
@@ -135,10 +155,12 @@ class Deployment(_Model):
         owners: Ed25519 keys (hex) of those whose models the parties store.
         tls_ca: every organisation's certification authority, PEM.
         credentials: the name of a file beside this one, with an owner's secrets.
+        first_id: the id that it had before any key was replaced, and keeps; absent until then.
     """
 
     version: Version = 1
     name: Name
+    first_id: Hex16 | None = None
     parties: tuple[PartyEntry, PartyEntry, PartyEntry]
     gateways: Annotated[tuple[GatewayEntry, ...], Field(min_length=1, max_length=16)]
     owners: Annotated[tuple[Hex32, ...], Field(min_length=1, max_length=256)]
@@ -151,12 +173,16 @@ class Deployment(_Model):
             raise ValueError("the parties must be 0, 1 and 2, in this order")
         # SECURITY: two parties in one hand see everything. Equal keys or addresses are the part
         # of that which a file can show.
-        static_keys = [p.static_key for p in self.parties] + [g.static_key for g in self.gateways]
+        static_keys = [key for party in self.parties for key in party.static_keys]
+        static_keys += [gateway.static_key for gateway in self.gateways]
         urls = [p.url for p in self.parties] + [g.url for g in self.gateways]
         _distinct("handshake keys", static_keys)
-        _distinct("signing keys", [p.signing_key for p in self.parties])
+        _distinct("signing keys", [key for p in self.parties for key in p.signing_keys])
         _distinct("URLs", [url.rstrip("/").lower() for url in urls])
         _distinct("owners", self.owners)
+        # Otherwise the id would change in the middle, and with it what everything is signed for.
+        if self.first_id is None and any(p.next_keys for p in self.parties):
+            raise ValueError("next_keys need first_id, the deployment's id before the replacement")
         return self
 
     @classmethod
@@ -178,19 +204,30 @@ class Deployment(_Model):
 
     @property
     def id(self) -> bytes:
-        """16 bytes that stand for the name and the three parties' keys, and not for addresses."""
+        """16 bytes that stand for the name and the three parties' first keys, not for addresses.
+
+        They stay when keys are replaced, since owners, parties and clients sign and seal for them.
+        Who may speak for a party never follows from the id: only from the keys in the file.
+        """
+        if self.first_id is not None:
+            return bytes.fromhex(self.first_id)
         keys = [key for p in self.parties for key in (p.static_key, p.signing_key)]
         return sha256(context("deployment", self.name.encode(), *keys))[:16]
 
     @property
     def fingerprint(self) -> str:
-        """For people to compare: the id, the owners, the gateways' keys and the authorities."""
-        fields = (
+        """For people to compare: the id, the owners, all services' keys and the authorities."""
+        fields = [
             self.id,
             b"".join(sorted(bytes.fromhex(owner) for owner in self.owners)),
             b"".join(sorted(gateway.static_key for gateway in self.gateways)),
             b"".join(sorted(sha256(der) for der in bundle(self.tls_ca))),
-        )
+        ]
+        if self.first_id is not None:
+            # SECURITY: the id no longer stands for the keys that count now.
+            fields += [
+                b"".join(keys) for p in self.parties for keys in (p.static_keys, p.signing_keys)
+            ]
         text = sha256(context("fingerprint", *fields)).hex()[:32]
         return " ".join(text[i : i + 4] for i in range(0, len(text), 4))
 
@@ -201,7 +238,12 @@ class Deployment(_Model):
             ConfigError: the keys are another party's.
         """
         entry = next((p for p in self.parties if p.index == index), None)
-        if entry is None or (entry.static_key, entry.signing_key) != (static_key, signing_key):
+        # Each by itself: a party that was stopped between replacing one and the other can start.
+        if (
+            entry is None
+            or static_key not in entry.static_keys
+            or signing_key not in entry.signing_keys
+        ):
             raise ConfigError(
                 f"the deployment file has other keys for party {index} than this party's own; get "
                 "the file that was made from this party's public file, and check 'index'"

@@ -264,9 +264,9 @@ def test_commands_exist(page: Path) -> None:
             wanted = {word for word in words[1:] if "=" not in word}
             assert wanted <= targets, f"{ids(page)}: {words}"
         elif words[0].rsplit("/", 1)[-1] == "libmpc":
-            assert words[1] in known, f"{ids(page)}: {words}"
-            command = known.get(" ".join(words[1:3]), known[words[1]])
-            options = {flag for p in command.params for flag in p.opts} | {"--help"}
+            name = words[1] if " ".join(words[1:3]) not in known else " ".join(words[1:3])
+            assert name in known, f"{ids(page)}: {words}"
+            options = {flag for p in known[name].params for flag in p.opts} | {"--help"}
             used = {word for word in words[2:] if word.startswith("--")}
             assert used <= options, f"{ids(page)}: {words}"
 

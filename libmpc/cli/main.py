@@ -12,12 +12,14 @@ import typer
 
 from libmpc._version import __version__
 from libmpc.cli import (
+    audit,
     bench,
     check,
     demo,
     evaluate,
     explain,
     init,
+    keys,
     models,
     push,
     query,
@@ -72,7 +74,7 @@ def _options(
 
 
 _GROUPS = (
-    *(demo, init, up, service, token, storage_key, push, models, query, evaluate),
+    *(demo, init, up, service, token, keys, storage_key, audit, push, models, query, evaluate),
     *(bench, reference, explain, check),
 )
 for group in _GROUPS:

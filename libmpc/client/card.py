@@ -84,7 +84,7 @@ def verify_card(deployment: Deployment, name: str, body: bytes, now: float) -> M
     if not isinstance(found, dict):
         raise IntegrityError("the gateway's answer has no descriptor; is it a libmpc gateway?")
     signed = _signed(found.get("descriptor"), 2, "descriptor")
-    signing_keys = [party.signing_key for party in deployment.parties[:2]]
+    signing_keys = [party.signing_keys for party in deployment.parties[:2]]
     if signed[0].document != signed[1].document:
         raise UnsettledError(
             f"the evaluators describe model {name!r} differently; if it is being replaced, try "
@@ -115,7 +115,7 @@ def verify_keys(
     keys = []
     for party, one in zip(deployment.parties[:parties], signed, strict=False):
         try:
-            keys.append(check_party_key(one, party.signing_key, deployment.id, party.index, now))
+            keys.append(check_party_key(one, party.signing_keys, deployment.id, party.index, now))
         except ExpiredError as error:
             raise IntegrityError(
                 f"party {party.index}'s key is not valid at this time ({error}); is this "

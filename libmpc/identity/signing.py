@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self, TypeVar
+from typing import Self, TypeAlias, TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -15,6 +15,8 @@ from libmpc.wire.document import Document
 from libmpc.wire.signed import Signed
 
 DocumentT = TypeVar("DocumentT", bound=Document)
+#: an Ed25519 key (32 bytes), or several of which any will do, while one is being replaced
+PublicKeys: TypeAlias = bytes | Sequence[bytes]
 
 
 class SigningKey:
@@ -61,24 +63,31 @@ class SigningKey:
         return f"SigningKey(public={self.public.hex()})"
 
 
-def verify(public_key: bytes, label: str, signed: Signed) -> bytes:
+def verify(public_key: PublicKeys, label: str, signed: Signed) -> bytes:
     """Check a signature and return the document's bytes, which may be parsed now.
 
     Raises:
-        IntegrityError: the key did not sign these bytes under this label.
+        IntegrityError: no such key signed these bytes under this label.
     """
+    keys = (public_key,) if isinstance(public_key, bytes) else public_key
+    if not any(_signed_by(key, label, signed) for key in keys):
+        raise IntegrityError(
+            f"the signature of a {label} is not valid: it was changed on its way, or comes from "
+            "somebody else than the deployment file names"
+        )
+    return signed.document
+
+
+def _signed_by(public_key: bytes, label: str, signed: Signed) -> bool:
     try:
         key = Ed25519PublicKey.from_public_bytes(public_key)
         key.verify(signed.signature, context(label, signed.document))
     except (InvalidSignature, ValueError):
-        raise IntegrityError(
-            f"the signature of a {label} is not valid: it was changed on its way, or comes from "
-            "somebody else than the deployment file names"
-        ) from None
-    return signed.document
+        return False
+    return True
 
 
-def verify_document(public_key: bytes, kind: type[DocumentT], signed: Signed) -> DocumentT:
+def verify_document(public_key: PublicKeys, kind: type[DocumentT], signed: Signed) -> DocumentT:
     """Check a signature under the document's own label, then parse it.
 
     Raises:
@@ -89,7 +98,7 @@ def verify_document(public_key: bytes, kind: type[DocumentT], signed: Signed) ->
 
 
 def verify_descriptor(
-    signing_keys: Sequence[bytes], signed: Sequence[Signed], deployment: bytes, name: str
+    signing_keys: Sequence[PublicKeys], signed: Sequence[Signed], deployment: bytes, name: str
 ) -> Descriptor:
     """Believe a model's descriptor: both evaluators signed the same bytes, for this name.
 

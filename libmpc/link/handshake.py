@@ -132,10 +132,11 @@ class _Handshake:
         self._frames.send(sent)
         received = await self._frames.receive()
         hello = self._check(Hello.parse(received))
-        if (hello.index, hello.public_key) != (remote.index, remote.public_key):
+        # SECURITY: the key that the handshake proves is one that the deployment pins.
+        if hello.index != remote.index or hello.public_key not in remote.keys:
             raise HelloError(f"wanted party {remote.index}, found somebody else")
         minor = own.versions.common(hello.versions)
-        noise = self._noise(True, prologue(sent, received, minor), remote.public_key)
+        noise = self._noise(True, prologue(sent, received, minor), hello.public_key)
         self._frames.send(noise.write_message())
         _expect_empty(noise.read_message(await self._frames.receive()))
         return self._link(LinkTerms(noise.split(), own, hello, minor, initiator=True), None)

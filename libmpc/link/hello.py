@@ -22,6 +22,8 @@ from libmpc.errors import ConfigError
 GATEWAY = 255
 PARTIES = (0, 1, 2)
 MAX_FRAME_BYTES = 512
+#: the minor version from which on frame keys are replaced now and then
+REKEYS_SINCE = 1
 _MAGIC = b"LMPC"
 _HEAD = struct.Struct(">4sBBBB32s16sB")
 _PROLOGUE = b"libmpc link"
@@ -37,7 +39,7 @@ class WireVersions:
 
     major: int = 1
     lowest: int = 0
-    highest: int = 1
+    highest: int = REKEYS_SINCE
 
     def common(self, other: WireVersions) -> int:
         """The highest minor that both speak.
@@ -87,14 +89,26 @@ class LocalIdentity:
 
 @dataclass(frozen=True)
 class RemoteIdentity:
-    """Whom we want at the other end: index and long-term X25519 public key (32 bytes)."""
+    """Whom we want at the other end.
+
+    Attributes:
+        index: 0, 1 or 2 for a party, ``GATEWAY`` for a gateway.
+        public_key: its long-term X25519 key (32 bytes).
+        next_keys: others that will do as well, while that one is being replaced.
+    """
 
     index: int
     public_key: bytes
+    next_keys: tuple[bytes, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.index not in (*PARTIES, GATEWAY) or len(self.public_key) != 32:
+        if self.index not in (*PARTIES, GATEWAY) or any(len(key) != 32 for key in self.keys):
             raise ConfigError("a peer is a party 0, 1, 2 or a gateway, and its public key 32 bytes")
+
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        """Every key that will do."""
+        return (self.public_key, *self.next_keys)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,9 @@ cut into records of at most 1 MiB on the stream, all full but the last. Record::
                                       associated data = the four bytes before)
 
 Numbers start at 0 and are never sent: a record that was dropped, repeated or moved has a wrong
-tag.
+tag. From minor version 1 on, both ends replace a direction's key after every 65,536 records, as
+Noise does (revision 34, section 4.2, REKEY): the first 32 bytes of
+AES-256-GCM(key, nonce 2^64 - 1, 32 zeros). Numbers go on.
 """
 
 from __future__ import annotations
@@ -31,6 +33,9 @@ _HEADER = struct.Struct(">BxxxIQ")
 _LENGTH = struct.Struct(">I")
 _LAST = 1 << 31
 _MAX_RECORDS = 1 << 40
+#: 2^16 records of 2^16 blocks each: an attacker's advantage against one key stays below 2^-64
+REKEY_RECORDS = 1 << 16
+_REKEY_NONCE = nonce_bytes((1 << 64) - 1)  # no record's
 INVALID = "the link broke: an invalid record arrived"
 
 
@@ -50,12 +55,41 @@ def _invalid(reason: str) -> LinkError:
     return LinkError(INVALID, reason=reason)
 
 
+class RecordKey:
+    """The key of one direction: which AEAD and which nonce each record has, in order.
+
+    Args:
+        key: from the handshake, 32 bytes.
+        rekeys: whether it is replaced every ``REKEY_RECORDS`` records (minor version 1).
+    """
+
+    def __init__(self, key: bytes, *, rekeys: bool) -> None:
+        self._aead = AESGCM(key)
+        self._rekeys = rekeys
+        self.number = 0  # of the next record
+
+    def next(self) -> tuple[AESGCM, bytes]:
+        """For the next record.
+
+        Raises:
+            LinkError: there are too many; the link has to be made anew.
+        """
+        # SECURITY: the number goes up before the key is used; no two records share a nonce.
+        number = self.number
+        self.number += 1
+        if number >= _MAX_RECORDS:
+            raise _invalid("the key of this direction is used up")
+        if self._rekeys and number and number % REKEY_RECORDS == 0:
+            # SECURITY: one way: whoever learns a later key can open no earlier record with it.
+            self._aead = AESGCM(self._aead.encrypt(_REKEY_NONCE, bytes(32), b"")[:32])
+        return self._aead, nonce_bytes(number)
+
+
 class Sealer:
     """Turns messages into records, in the order of the calls."""
 
-    def __init__(self, key: bytes) -> None:
-        self._aead = AESGCM(key)
-        self._number = 0
+    def __init__(self, key: RecordKey) -> None:
+        self._key = key
 
     def seal(self, kind: int, bundle: int, step: int, buffers: tuple[Buffer, ...]) -> list[Buffer]:
         """The records of one message whose payload is ``buffers``, joined."""
@@ -73,15 +107,11 @@ class Sealer:
         size = len(plaintext) + TAG_BYTES
         record = bytearray(_LENGTH.size + size)
         _LENGTH.pack_into(record, 0, last | size)
-        # SECURITY: the number goes up before the key is used; no two records share a nonce.
-        number = self._number
-        self._number += 1
-        if number >= _MAX_RECORDS:
-            raise _invalid("the key of this direction is used up")
+        aead, nonce = self._key.next()
         associated = bytes(record[: _LENGTH.size])
         with memoryview(record) as view:
             body = view[_LENGTH.size :]
-            self._aead.encrypt_into(nonce_bytes(number), plaintext, associated, body)
+            aead.encrypt_into(nonce, plaintext, associated, body)
         return record
 
 
@@ -114,9 +144,8 @@ class Opener:
         max_message: the longest payload that is accepted, in bytes.
     """
 
-    def __init__(self, key: bytes, max_message: int) -> None:
-        self._aead = AESGCM(key)
-        self._number = 0
+    def __init__(self, key: RecordKey, max_message: int) -> None:
+        self._key = key
         self._max_message = max_message
         self._record = bytearray()  # one that came in several chunks
         self._wanted = 0  # its length, once that is known
@@ -178,11 +207,11 @@ class Opener:
             raise _invalid("message longer than allowed")
 
     def _open(self, record: memoryview) -> Message | None:
-        number = self._number
-        self._number += 1
+        number = self._key.number
+        aead, nonce = self._key.next()
         head = bytes(record[: _LENGTH.size])
         try:
-            plaintext = self._aead.decrypt(nonce_bytes(number), record[_LENGTH.size :], head)
+            plaintext = aead.decrypt(nonce, record[_LENGTH.size :], head)
         except InvalidTag:
             raise _invalid(f"record {number} has a wrong tag") from None
         last = bool(head[0] & 0x80)

@@ -15,10 +15,16 @@ from collections.abc import Callable
 from libmpc.clock import Clock
 from libmpc.failure import describe
 from libmpc.link.errors import LinkEndedError, LinkError
-from libmpc.link.hello import PARTIES
-from libmpc.link.noise import HandshakeResult
+from libmpc.link.hello import PARTIES, REKEYS_SINCE
 from libmpc.link.pulse import Beat, Pulse
-from libmpc.link.records import HEADER_BYTES, RECORD_OVERHEAD, Message, Opener, Sealer
+from libmpc.link.records import (
+    HEADER_BYTES,
+    RECORD_OVERHEAD,
+    Message,
+    Opener,
+    RecordKey,
+    Sealer,
+)
 from libmpc.link.stream import Buffer, ByteStream
 from libmpc.link.terms import LinkSettings, LinkTerms, Traffic
 
@@ -26,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 Handler = Callable[[Message], None]
 MAX_KIND = 253
+STREAM, RERANDOMISE = b"stream secret", b"rerandomise secret"
 _HEARTBEAT = 254
 _END = 255
 #: the initiator's first record: an empty message, which proves that it has the key
@@ -61,12 +68,16 @@ class Link:
         self.received = Traffic()
         self.error: LinkError | None = None
         self._local = terms.own.index
-        self._secrets: HandshakeResult | None = terms.result
+        # SECURITY: these two, not what they come from: with that in memory, somebody who reads it
+        # later could compute the frames' first keys again.
+        labels = (STREAM, RERANDOMISE)
+        self._secrets: dict[bytes, bytes] | None = {n: terms.result.secret(n) for n in labels}
         self._stream = stream
         self._clock = clock
         self._settings = settings
-        self._sealer = Sealer(own_key)
-        self._opener = Opener(peer_key, settings.max_message)
+        rekeys = terms.minor >= REKEYS_SINCE
+        self._sealer = Sealer(RecordKey(own_key, rekeys=rekeys))
+        self._opener = Opener(RecordKey(peer_key, rekeys=rekeys), settings.max_message)
         self._early: Buffer = b""
         self._held: list[Buffer] = []
         self._handler: Handler | None = None
@@ -89,20 +100,20 @@ class Link:
         """The secret from which a pair of parties derives its common random streams."""
         if self._local not in PARTIES or self.peer not in PARTIES:
             raise LinkError("only parties have common random streams")
-        return self._secret(b"stream secret")
+        return self._secret(STREAM)
 
     @property
     def rerandomise_secret(self) -> bytes:
         """The secret of parties 0 and 1 for re-randomising what leaves for a client."""
         if {self._local, self.peer} != {0, 1}:
             raise LinkError("only parties 0 and 1 re-randomise")
-        return self._secret(b"rerandomise secret")
+        return self._secret(RERANDOMISE)
 
     def _secret(self, label: bytes) -> bytes:
         # SECURITY: a link that is over gives nothing out any more: its epoch is over, too.
         if self._secrets is None:
             raise self._gone()
-        return self._secrets.secret(label)
+        return self._secrets[label]
 
     # -- sending
 

@@ -68,6 +68,14 @@ class Catalog:
                 log.error("model %r is not available: %s", record.name, error)
                 self.damaged[record.model] = record
 
+    def renew(self, deployment: Deployment, signing: SigningKey) -> None:
+        """Go by another file of the same deployment, and sign with another key of this party."""
+        self._deployment = deployment
+        if signing.public != self._signing.public:
+            self._signing = signing
+            self._latest = None  # what it has is signed with the old one
+            self.entries = {m: entry.signed_with(signing) for m, entry in self.entries.items()}
+
     def find(self, variant: str) -> Entry | None:
         """The entry of a model, or of a variant of it (see ``variants``)."""
         return self.variants.find(self.entries, variant)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 from pydantic import ValidationError
 
@@ -14,6 +15,7 @@ from libmpc.outputs import LOGITS, parse
 from libmpc.party.proofs import stored_manifest
 from libmpc.party.records import Record
 from libmpc.protocol import DealerWeights, EvaluatorWeights
+from libmpc.wire.descriptor import Descriptor
 from libmpc.wire.document import describe
 from libmpc.wire.errors import WireError
 from libmpc.wire.manifest import Manifest
@@ -37,6 +39,13 @@ class Entry:
         """What the owner lets it answer with; bundles for that are kept ready from the start."""
         output = parse(self.manifest.output).answer
         return self.record.model if output == LOGITS else f"{self.record.model}:{output}"
+
+    def signed_with(self, signing: SigningKey) -> Self:
+        """The same, with the descriptor under another key of this party."""
+        if self.descriptor is None:
+            return self
+        signed = signing.sign(Descriptor.LABEL, self.descriptor.document)
+        return replace(self, descriptor=signed)
 
 
 def load_entry(

@@ -16,29 +16,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from functools import partial
 from typing import Protocol
 
-from libmpc.errors import (
-    AuthenticationError,
-    ConflictError,
-    InputError,
-    IntegrityError,
-    LibmpcError,
-    ServiceError,
-)
-from libmpc.failure import describe
 from libmpc.link import Buffer, Link, LinkError, Message
+from libmpc.party.auditor import Auditor
 from libmpc.party.framing import split
 from libmpc.party.messages import Batch, Commit, Kind, ModelList, PartyStatus, Refusal
 from libmpc.party.meters import Meters
-from libmpc.sealing.errors import SealError, UnknownKeyError
-from libmpc.wire.errors import ExpiredError, WireError
+from libmpc.party.refusals import refuse
+from libmpc.wire.command import Command
+from libmpc.wire.errors import WireError
 from libmpc.wire.headers import PushHeader, QueryHeader
 from libmpc.wire.signed import Signed
-
-log = logging.getLogger(__name__)
 
 #: requests of one gateway at the same time; the queries of a batch are one
 MAX_REQUESTS = 1024
@@ -61,8 +51,9 @@ class Node(Protocol):
 class GatewayPort:
     """Serves one gateway's link."""
 
-    def __init__(self, link: Link, node: Node, meters: Meters) -> None:
+    def __init__(self, link: Link, node: Node, meters: Meters, auditor: Auditor) -> None:
         self._meters = meters
+        self._auditor = auditor
         self._link = link
         self._node = node
         self._requests: set[asyncio.Task[None]] = set()
@@ -107,7 +98,7 @@ class GatewayPort:
         self._respond(Kind.RESPONSE, request, refusal.status, refusal.encode())
 
     async def _answer(self, kind: int, payload: Buffer) -> bytes:
-        node = self._node
+        node, record, gateway = self._node, self._auditor.change, self._link.peer_key
         match kind:
             case Kind.STATUS:
                 return node.status().encode()
@@ -117,16 +108,25 @@ class GatewayPort:
                 return node.models().encode()
             case Kind.PREPARE:
                 head, envelope = split(payload)
-                return (await node.prepare(PushHeader.parse(head), envelope)).encode()
+                header = PushHeader.parse(head)
+                async with record("prepare", gateway, header.model):
+                    return (await node.prepare(header, envelope)).encode()
             case Kind.COMMIT:
-                await node.commit(Commit.parse(payload))
+                commit = Commit.parse(payload)
+                async with record("commit", gateway, commit.model):
+                    await node.commit(commit)
                 return b"{}"
             case Kind.COMMAND:
-                await node.command(Signed.parse(payload))
+                signed = Signed.parse(payload)
+                command = Command.parse(signed.document)
+                limit = command.num_requests
+                async with record(command.action, gateway, command.model, limit):
+                    await node.command(signed)
                 return b"{}"
         raise WireError("an unknown request; is the gateway newer than this party?")
 
     def _batch(self, request: int, payload: Buffer) -> None:
+        self._auditor.check()
         head, data = split(payload)
         batch = Batch.parse(head)
         if sum(entry.size for entry in batch.entries) != len(data):
@@ -150,32 +150,10 @@ class GatewayPort:
             refusal = refuse(error)
             status, body = refusal.status, refusal.encode()
         self._meters.queries[status] += 1
+        self._auditor.query(self._link.peer_key, header.model, header.batch, status)
         self._respond(Kind.RESULT, request, status, bytes.fromhex(header.number), body)
 
     def _respond(self, kind: int, request: int, status: int, *body: bytes) -> None:
         # Where the gateway is gone, its client asks again.
         with contextlib.suppress(LinkError):
             self._link.post(kind, request, status, *body)
-
-
-def refuse(error: Exception) -> Refusal:
-    """The status and the text that a gateway may hear of an error."""
-    retry_after = getattr(error, "retry_after", None)
-    if isinstance(error, ServiceError) and error.status is not None:
-        return Refusal.model_validate(
-            {"status": error.status, "error": str(error), "retry_after": retry_after}
-        )
-    for kinds, status in _STATUSES:
-        if isinstance(error, kinds):
-            return Refusal.model_validate({"status": status, "error": str(error)})
-    if not isinstance(error, LibmpcError):
-        log.error("a request failed: %s", describe(error))
-    return Refusal(status=500, error="an internal error; the party's log has more")
-
-
-_STATUSES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], int], ...] = (
-    ((UnknownKeyError, ExpiredError, ConflictError), 409),
-    (AuthenticationError, 403),
-    ((WireError, SealError), 400),
-    ((InputError, IntegrityError), 422),
-)

@@ -11,6 +11,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from libmpc.audit import AuditLog
 from libmpc.clock import Clock
 from libmpc.deployment import Deployment
 from libmpc.errors import LibmpcError
@@ -18,22 +19,22 @@ from libmpc.identity.keys import PartyIdentity
 from libmpc.link import (
     GATEWAY,
     ByteStream,
-    Hello,
     Link,
     LinkSettings,
     LinkTotals,
     LocalIdentity,
     Message,
-    RemoteIdentity,
     accept,
 )
 from libmpc.party import sync
 from libmpc.party.alarm import Alarm
 from libmpc.party.answers import Answers
+from libmpc.party.auditor import Auditor
 from libmpc.party.catalog import Catalog
 from libmpc.party.desk import QueryDesk
 from libmpc.party.evaluator import RoleSettings
 from libmpc.party.gateways import GatewayPort
+from libmpc.party.members import Members
 from libmpc.party.meters import Meters
 from libmpc.party.peers import PeerLinks
 from libmpc.party.pool import PoolKey
@@ -85,6 +86,7 @@ class PartyNode:
         clock: time.
         open_stream: opens a byte stream to the party of that index.
         settings: bounds.
+        audit: where queries and commands are recorded, if anywhere.
         alarm: where a failed audit is recorded; ``None``: in memory only.
 
     Raises:
@@ -100,6 +102,7 @@ class PartyNode:
         clock: Clock,
         open_stream: Callable[[int], Awaitable[ByteStream]],
         settings: NodeSettings | None = None,
+        audit: AuditLog | None = None,
         alarm: Path | None = None,
     ) -> None:
         deployment.check_party(index, identity.static_public, identity.signing.public)
@@ -108,7 +111,8 @@ class PartyNode:
         self.meters = Meters()
         self.alarm = Alarm(alarm, clock)
         self.catalog = Catalog(index, deployment, store, identity.signing, clock)
-        self._deployment = deployment
+        self.auditor = Auditor(audit, self.catalog, clock)
+        self._members = Members(index, deployment)
         self._clock = clock
         self._lock = asyncio.Lock()
         self._local = LocalIdentity(index, identity.static, deployment.id)
@@ -146,11 +150,7 @@ class PartyNode:
         self.traffic = LinkTotals()
         self.peers = PeerLinks(
             self._local,
-            {
-                p.index: RemoteIdentity(p.index, p.static_key)
-                for p in deployment.parties
-                if p.index != index
-            },
+            self._members.peers(),
             open_stream,
             clock=clock,
             settings=self.settings.link,
@@ -166,6 +166,7 @@ class PartyNode:
 
     def start(self) -> None:
         """Begin to look for the peers."""
+        self.auditor.started()
         self.peers.start()
         self._spawn(self._tidy())
 
@@ -175,7 +176,36 @@ class PartyNode:
             task.cancel()
         await asyncio.gather(self.peers.close(), *(link.close() for link in list(self._ports)))
         await self.desk.close()
+        await self.auditor.close()
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def check_renewal(self, deployment: Deployment, identity: PartyIdentity) -> None:
+        """Raise what ``renew`` would raise."""
+        self._members.check(deployment, identity)
+
+    async def renew(self, deployment: Deployment, identity: PartyIdentity) -> None:
+        """Go on with another deployment file, with other keys of this party, or with both.
+
+        Links whose keys do not count any more end, and are made anew with the new ones; with them
+        the epoch ends, as at any new handshake, so queries under way have to be asked again.
+
+        Raises:
+            ConfigError: the file is another deployment's, or has other keys for this party;
+                nothing has changed.
+        """
+        self.check_renewal(deployment, identity)
+        async with self._lock:
+            self._members.replace(deployment)
+            self._keys.sign_with(identity.signing)
+            self.catalog.renew(deployment, identity.signing)
+        rekeyed = identity.static_public != self._local.public_key
+        if rekeyed:
+            self._local = LocalIdentity(self.index, identity.static, deployment.id)
+        self.auditor.note("settings", f"static key {identity.static_public.hex()}")
+        self.peers.renew(self._local, self._members.peers())
+        for link in self._ports:
+            if rekeyed or not self._members.accepts(link):
+                self._spawn(link.close())
 
     async def accept(self, stream: ByteStream) -> None:
         """Serve whoever has opened ``stream``, a peer or a gateway, until it ends."""
@@ -183,33 +213,25 @@ class PartyNode:
             link = await accept(
                 stream,
                 self._local,
-                self._lookup,
+                self._members.lookup,
                 clock=self._clock,
                 settings=self.settings.link,
             )
         except LibmpcError as error:
             log.warning("a connection was refused: %s", getattr(error, "reason", error))
             return
-        if link.peer == GATEWAY:
+        if not self._members.accepts(link):  # the file was replaced during the handshake
+            await link.close()
+        elif link.peer == GATEWAY:
             self._ports.add(link)
             self.traffic.add(link)
             try:
-                await GatewayPort(link, self.answers, self.meters).run()
+                await GatewayPort(link, self.answers, self.meters, self.auditor).run()
             finally:
                 self._ports.discard(link)
         else:
             self.peers.adopt(link)
             await link.wait_closed()
-
-    def _lookup(self, hello: Hello) -> RemoteIdentity | None:
-        # SECURITY: only keys that the deployment pins, each in its own place.
-        if hello.index == GATEWAY:
-            known = {g.static_key for g in self._deployment.gateways}
-        else:
-            known = {p.static_key for p in self._deployment.parties if p.index == hello.index}
-        if hello.public_key not in known:
-            return None
-        return RemoteIdentity(hello.index, hello.public_key)
 
     async def _tidy(self) -> None:
         while True:
@@ -268,8 +290,10 @@ class PartyNode:
 
         async def absorb() -> None:
             async with self._lock:
+                before = self.catalog.entries
                 if await asyncio.to_thread(sync.absorb, self.catalog, heard, counts):
                     log.info("party %d told of changes; taken over", peer)
+                    await self.auditor.absorbed(peer, before)
             self._models_changed()
 
         self._spawn(absorb())

@@ -137,6 +137,14 @@ class PeerLinks:
             await self._clock.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, MAX_PAUSE)
 
+    def renew(self, local: LocalIdentity, peers: Mapping[int, RemoteIdentity]) -> None:
+        """Use other keys for new links; links that were made with keys of no use any more end."""
+        rekeyed = local.public_key != self._local.public_key
+        self._local, self._peers = local, peers
+        for link in list(self.links.values()):
+            if rekeyed or link.peer_key not in peers[link.peer].keys:
+                self._spawn(link.close())
+
     def greet(self, *peers: int) -> None:
         """Send the greeting again, to all or to some: what it says has changed."""
         for peer, link in self.links.items():
@@ -146,7 +154,8 @@ class PeerLinks:
     def adopt(self, link: Link) -> None:
         """Take over a link whose handshake has just finished."""
         old = self.links.get(link.peer)
-        if self._closing:
+        # The other keys: those that counted when the handshake began.
+        if self._closing or link.peer_key not in self._peers[link.peer].keys:
             self._spawn(link.close())
             return
         self.links[link.peer] = link

@@ -61,7 +61,7 @@ def check_receipts(deployment: Deployment, model: str, receipts: Sequence[Signed
     if len(receipts) != 3:
         raise IntegrityError("a commit needs three receipts", status=400)
     for party, signed in zip(deployment.parties, receipts, strict=True):
-        receipt = Receipt.parse(verify(party.signing_key, Receipt.LABEL, signed))
+        receipt = Receipt.parse(verify(party.signing_keys, Receipt.LABEL, signed))
         if (receipt.party, receipt.model) != (party.index, model):
             raise IntegrityError("a receipt is for another push", status=400)
 

@@ -82,6 +82,15 @@ class HpkeKeys:
             raise UnknownKeyError("the envelope is sealed to an old key; fetch the new one")
         return open_sealed(private, info, envelope)
 
+    def sign_with(self, signing: SigningKey) -> None:
+        """This party signs with another long-term key from now on; its keys stay."""
+        with self._lock:
+            self._signing = signing
+            self._keys = [
+                HpkeKey(key.private, key.announcement, signing.sign_document(key.announcement))
+                for key in self._keys
+            ]
+
     def tidy(self) -> None:
         """Delete what has expired and make a new key if it is time; call it now and then."""
         with self._lock:

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from libmpc.errors import IntegrityError
-from libmpc.identity.signing import verify_document
+from libmpc.identity.signing import PublicKeys, verify_document
 from libmpc.sealing.errors import SealError
 from libmpc.wire.fields import BytesLike
 from libmpc.wire.keys import PartyKey
@@ -41,7 +41,7 @@ def seal(public_key: bytes, info: bytes, plaintext: BytesLike) -> bytes:
 
 
 def check_party_key(
-    signed: Signed, signing_key: bytes, deployment: bytes, party: int, now: float
+    signed: Signed, signing_key: PublicKeys, deployment: bytes, party: int, now: float
 ) -> PartyKey:
     """Believe a key that a gateway brings: the party signed it, for this deployment, for now.
 

@@ -74,6 +74,17 @@ class Http1Server:
         """Answer requests from now on."""
         self._task = asyncio.ensure_future(self._server.serve(sockets=[self._socket]))
 
+    def renew(self, tls: TlsFiles) -> None:
+        """Show another certificate in connections that begin from now on.
+
+        Raises:
+            ConfigError: a file cannot be used.
+        """
+        tls.check()
+        context = self._server.config.ssl
+        assert context is not None
+        context.load_cert_chain(tls.certificate, tls.key)
+
     async def wait(self) -> None:
         """Return when the server has stopped; raises what it failed with."""
         if self._task is not None:

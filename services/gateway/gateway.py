@@ -76,6 +76,7 @@ class Gateway:
         self.pusher = Pusher(self.parties, settings.push_timeout)
         self.memory = Memory(settings.memory_bytes, self.metrics.body_bytes.inc)
         self._tasks: list[asyncio.Task[None]] = []
+        self._closing: set[asyncio.Task[None]] = set()
         self._stopping = False
 
     async def _link(self, party: int) -> Link:
@@ -86,6 +87,15 @@ class Gateway:
     def start(self) -> None:
         """Begin to link up with the parties."""
         self._tasks = [asyncio.ensure_future(link.run()) for link in self.links]
+
+    def renew(self, accepts: Callable[[int, bytes], bool]) -> None:
+        """End the links to parties whose keys are not accepted any more; new ones follow."""
+        for link in self.links:
+            key = link.peer_key
+            if key is not None and not accepts(link.party, key):
+                task = asyncio.ensure_future(link.drop())
+                self._closing.add(task)
+                task.add_done_callback(self._closing.discard)
 
     async def reason(self) -> str:
         """Why queries cannot be answered; empty when they can."""

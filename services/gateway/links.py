@@ -60,6 +60,11 @@ class Session:
     def alive(self) -> bool:
         return self._link.alive
 
+    @property
+    def peer_key(self) -> bytes:
+        """The static key that the party has proven."""
+        return self._link.peer_key
+
     def begin(self, kind: Kind, payload: tuple[Buffer, ...], answers: Answers) -> int:
         """Send a request without waiting; returns its number.
 
@@ -195,6 +200,16 @@ class PartyLink:
         if self._session is None or not self._session.alive:
             raise unreachable(self.party)
         return self._session
+
+    @property
+    def peer_key(self) -> bytes | None:
+        """The party's static key on the link of this moment, if there is one."""
+        return self._session.peer_key if self._session is not None else None
+
+    async def drop(self) -> None:
+        """End the link of this moment; another one follows."""
+        if self._session is not None:
+            await self._session.close()
 
     async def call(self, kind: Kind, *payload: Buffer, timeout: float) -> Buffer:
         """As ``Session.call``."""

@@ -8,9 +8,12 @@ import signal
 from pathlib import Path
 
 from libmpc._version import __version__
-from libmpc.clock import SystemClock
+from libmpc.clock import Clock, SystemClock
+from libmpc.deployment import Deployment
+from libmpc.errors import ConfigError
 from libmpc.identity.keys import GatewayIdentity
-from libmpc.link import GATEWAY, Link, LocalIdentity, RemoteIdentity, connect
+from libmpc.link import GATEWAY, Link, LinkError, LocalIdentity, RemoteIdentity, connect
+from services.common.hangup import on_hangup
 from services.common.health import health_app
 from services.common.http1_server import Http1Server
 from services.common.http2 import connect_stream
@@ -41,27 +44,58 @@ def run(config: Path) -> None:
     run_loop(serve(settings))
 
 
-def make_gateway(settings: GatewaySettings) -> Gateway:
-    """A gateway whose links go over HTTP/2 to the deployment's parties; not started.
+class Dialer:
+    """Makes links to the parties that the deployment file names at this time.
 
     Raises:
         ConfigError: the deployment file, a key or a certificate is missing or wrong.
     """
-    deployment = settings.load_deployment()
-    identity = GatewayIdentity.load(settings.keys)
-    deployment.check_gateway(identity.static_public)
-    tls = settings.tls(deployment)
-    tls.check()
-    local = LocalIdentity(GATEWAY, identity.static, deployment.id)
-    clock = SystemClock()
 
-    async def dial(party: int) -> Link:
-        entry = deployment.parties[party]
-        stream = await connect_stream(entry.url, tls if entry.url.startswith("https") else None)
-        remote = RemoteIdentity(party, entry.static_key)
-        return await connect(stream, local, remote, clock=clock, settings=settings.link_settings())
+    def __init__(self, settings: GatewaySettings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._read(settings.load_deployment())
 
-    return Gateway(settings, deployment.id, dial, clock=clock, timers=LoopTimers())
+    def _read(self, deployment: Deployment) -> None:
+        identity = GatewayIdentity.load(self._settings.keys)
+        deployment.check_gateway(identity.static_public)
+        tls = self._settings.tls(deployment)
+        tls.check()
+        self.deployment, self.tls = deployment, tls
+        self._local = LocalIdentity(GATEWAY, identity.static, deployment.id)
+
+    def renew(self) -> bool:
+        """Read the files again; says whether this gateway's own key is another one now.
+
+        Raises:
+            ConfigError: as above, or it is another deployment's; nothing has changed.
+        """
+        fresh, own = self._settings.load_deployment(), self._local.public_key
+        if fresh.id != self.deployment.id:
+            raise ConfigError("the deployment file is another deployment's; restart to change it")
+        self._read(fresh)
+        return self._local.public_key != own
+
+    def accepts(self, party: int, key: bytes) -> bool:
+        """Whether a party may still have this key."""
+        return key in self.deployment.parties[party].static_keys
+
+    async def __call__(self, party: int) -> Link:
+        """A new link to a party.
+
+        Raises:
+            LinkError: nothing came of it.
+        """
+        entry = self.deployment.parties[party]
+        tls = self.tls if entry.url.startswith("https") else None
+        stream = await connect_stream(entry.url, tls)
+        remote = RemoteIdentity(party, entry.static_key, entry.static_keys[1:])
+        settings = self._settings.link_settings()
+        link = await connect(stream, self._local, remote, clock=self._clock, settings=settings)
+        if not self.accepts(party, link.peer_key):
+            await link.close()
+            raise LinkError("the deployment file was replaced during the handshake")
+        return link
 
 
 async def serve(settings: GatewaySettings) -> None:
@@ -70,8 +104,10 @@ async def serve(settings: GatewaySettings) -> None:
     Raises:
         ConfigError: as ``run``.
     """
-    gateway = make_gateway(settings)
-    tls = settings.tls(settings.load_deployment()) if settings.https else None
+    clock = SystemClock()
+    dialer = Dialer(settings, clock)
+    gateway = Gateway(settings, dialer.deployment.id, dialer, clock=clock, timers=LoopTimers())
+    tls = dialer.tls if settings.https else None
     public = Http1Server(make_app(gateway), settings.host, settings.port, tls)
     internal = Http1Server(
         health_app(
@@ -84,11 +120,19 @@ async def serve(settings: GatewaySettings) -> None:
         settings.health_host,
         settings.health_port,
     )
+
+    async def renew() -> None:
+        rekeyed = dialer.renew()
+        if settings.https:
+            public.renew(dialer.tls)
+        gateway.renew(lambda party, key: not rekeyed and dialer.accepts(party, key))
+
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         # Installed explicitly: a shell's background job starts with SIGINT ignored.
         loop.add_signal_handler(number, stop.set)
+    on_hangup(renew)
     try:
         gateway.start()
         await internal.start()

@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 
 from libmpc._version import __version__
+from libmpc.audit import AuditLog
 from libmpc.clock import SystemClock
 from libmpc.errors import ConfigError
 from libmpc.identity.keys import PartyIdentity
@@ -17,6 +18,7 @@ from libmpc.party.node import PartyNode
 from libmpc.party.store import Store
 from libmpc.party.vault import Vault
 from libmpc.runtime import warm_up
+from services.common.hangup import on_hangup
 from services.common.health import health_app
 from services.common.http1_server import Http1Server
 from services.common.http2 import Http2Server, LinkEndpoint, connect_stream
@@ -53,8 +55,12 @@ def run(config: Path, index: int | None = None) -> None:
 async def _serve(settings: PartySettings) -> None:
     deployment = settings.load_deployment()
     tls = settings.tls(deployment)
-    urls = {party.index: party.url for party in deployment.parties}
+    urls = {party.index: party.url for party in deployment.parties}  # renewed below
     store = Store(settings.data, Vault(settings.index, settings.load_storage_keys()))
+    clock = SystemClock()
+    audit = AuditLog(
+        settings.data / "audit", deployment.id, settings.index, clock, settings.audit_settings()
+    )
 
     async def open_stream(peer: int) -> ByteStream:
         return await connect_stream(urls[peer], tls)
@@ -64,9 +70,10 @@ async def _serve(settings: PartySettings) -> None:
         deployment,
         PartyIdentity.load(settings.keys),
         store,
-        SystemClock(),
+        clock,
         open_stream,
         settings.node_settings(),
+        audit,
         settings.data / FILE_NAME,
     )
     endpoint = LinkEndpoint(node.accept)
@@ -82,11 +89,20 @@ async def _serve(settings: PartySettings) -> None:
         settings.health_host,
         settings.health_port,
     )
+
+    async def renew() -> None:
+        fresh, identity = settings.load_deployment(), PartyIdentity.load(settings.keys)
+        node.check_renewal(fresh, identity)
+        await server.renew(settings.tls(fresh))
+        urls.update({party.index: party.url for party in fresh.parties})
+        await node.renew(fresh, identity)
+
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         # Installed explicitly: a shell's background job starts with SIGINT ignored.
         loop.add_signal_handler(number, stop.set)
+    on_hangup(renew)
     try:
         await health.start()
         # No query may wait for a compiler; until then nobody can reach this party.
@@ -102,3 +118,4 @@ async def _serve(settings: PartySettings) -> None:
         await server.stop()
         await health.stop()
         store.close()
+        audit.close()

@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
+from libmpc.audit import AuditSettings
 from libmpc.errors import ConfigError
 from libmpc.identity.storage_keys import STORAGE_KEY, StorageKeys
 from libmpc.identity.yamlfile import read_mapping
@@ -76,6 +77,18 @@ class PartySettings(ServiceSettings):
     workers: int = Field(
         1, ge=1, le=64, description="Threads that deal and prepare correlated randomness."
     )
+    audit_file_bytes: int = Field(
+        16 << 20, ge=1 << 12, description="Bytes after which the audit log begins another file."
+    )
+    audit_bytes: int = Field(
+        1 << 30,
+        ge=1 << 16,
+        description="Bytes of audit log that are kept; beyond it the oldest files are deleted.",
+    )
+
+    def audit_settings(self) -> AuditSettings:
+        """The bounds of the audit log."""
+        return AuditSettings(self.audit_file_bytes, self.audit_bytes)
 
     @classmethod
     def from_file(cls, path: Path) -> Self:

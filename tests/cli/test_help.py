@@ -14,8 +14,9 @@ from tests.cli.run import Cli
 
 ROOT = Path(__file__).parents[2]
 CLIENT = ("push", "models", "serve", "stop", "delete", "query", "evaluate", "bench")
-OTHERS = ("init", "up", "party", "gateway", "reference", "explain", "check", "demo")
-COMMANDS = (*CLIENT, *OTHERS, "token")
+SERVICES = ("init", "up", "party", "gateway", "token", "keys", "audit")
+OTHERS = (*SERVICES, "reference", "explain", "check", "demo")
+COMMANDS = (*CLIENT, *OTHERS)
 TOKEN = ("token create", "token list", "token revoke")
 
 

@@ -33,7 +33,7 @@ from libmpc.identity.storage_keys import STORAGE_KEY, StorageKeys
 from libmpc.identity.token import is_token, token_sha256
 from libmpc.outputs import parse as parse_output
 from libmpc.party.catalog import Catalog
-from libmpc.party.gateways import refuse
+from libmpc.party.refusals import refuse
 from libmpc.party.store import Store
 from libmpc.party.vault import Vault
 from libmpc.ring import pack, unpack

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from numpy.typing import NDArray
 
 from libmpc.answers import Answer, combine
+from libmpc.audit import AuditLog
 from libmpc.clock import Clock, SystemClock
 from libmpc.credentials import Credential
 from libmpc.deployment import Deployment
@@ -93,7 +94,9 @@ class Triple:
     directory: Path
     clock: Clock = field(default_factory=SystemClock)
     settings: NodeSettings = field(default_factory=lambda: NodeSettings(link=FAST))
+    audit: bool = False
     nodes: dict[int, PartyNode] = field(default_factory=dict)
+    audits: dict[int, AuditLog] = field(default_factory=dict)
     streams: dict[tuple[int, int], MemoryStream] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _stores: dict[int, Store] = field(default_factory=dict)
@@ -118,8 +121,18 @@ class Triple:
                 return self._connect(index, peer)
 
             self._stores[index] = store
+            if self.audit:
+                folder = self.directory / f"party{index}" / "data" / "audit"
+                self.audits[index] = AuditLog(folder, self.deployment.id, index, self.clock)
             self.nodes[index] = PartyNode(
-                index, self.deployment, identity, store, self.clock, open_stream, self.settings
+                index,
+                self.deployment,
+                identity,
+                store,
+                self.clock,
+                open_stream,
+                self.settings,
+                self.audits.get(index),
             )
             self.nodes[index].start()
 
@@ -137,6 +150,8 @@ class Triple:
         for index in indices or tuple(self.nodes):
             await self.nodes.pop(index).close()
             self._stores.pop(index).close()
+            if index in self.audits:
+                self.audits.pop(index).close()
 
     async def ready(self) -> None:
         def agreed() -> bool:
@@ -152,7 +167,7 @@ class Triple:
         for party in self.deployment.parties:
             if party.index in self.nodes:
                 stream = self._connect(GATEWAY, party.index)
-                remote = RemoteIdentity(party.index, party.static_key)
+                remote = RemoteIdentity(party.index, party.static_key, party.static_keys[1:])
                 link = await open_link(stream, local, remote, settings=FAST)
                 gateway.add(link)
         return gateway
@@ -220,7 +235,9 @@ class Gateway:
 
     async def key(self, party: int) -> PartyKey:
         signed = Signed.parse(await self.ask(party, Kind.KEYS))
-        return verify_document(self.parties.deployment.parties[party].signing_key, PartyKey, signed)
+        return verify_document(
+            self.parties.deployment.parties[party].signing_keys, PartyKey, signed
+        )
 
     # ---- as the owner
 
@@ -324,7 +341,7 @@ class Gateway:
             assert state.descriptor is not None
             signed.append(state.descriptor)
         deployment = self.parties.deployment
-        keys = [p.signing_key for p in deployment.parties[:2]]
+        keys = [p.signing_keys for p in deployment.parties[:2]]
         return verify_descriptor(keys, signed, deployment.id, name)
 
     async def seal_query(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 
 from services.common.http2.asgi import Application
 from services.common.http2.endpoint import LinkEndpoint
@@ -63,13 +64,30 @@ class Http2Server:
         Raises:
             ConfigError: the port is in use or not allowed.
         """
-        self._socket = listen(*self._address)
+        await self._listen(listen(*self._address), self._context)
+
+    async def renew(self, tls: TlsFiles) -> None:
+        """Use other TLS files for connections that begin from now on; the others go on.
+
+        Raises:
+            ConfigError: a file cannot be used; nothing has changed.
+        """
+        context, old = tls.server_context(), self._server
+        assert self._socket is not None
+        # The same socket, so that nobody who knocks meanwhile is turned away. A new context, since
+        # an authority cannot be taken out of one that is in use.
+        await self._listen(self._socket.dup(), context)
+        if old is not None:
+            old.close()
+
+    async def _listen(self, listening: socket.socket, context: ssl.SSLContext | None) -> None:
         self._server = await asyncio.get_running_loop().create_server(
             self._connection,
-            sock=self._socket,
-            ssl=self._context,
-            ssl_handshake_timeout=None if self._context is None else OPENING_SECONDS,
+            sock=listening,
+            ssl=context,
+            ssl_handshake_timeout=None if context is None else OPENING_SECONDS,
         )
+        self._socket = listening
 
     def _connection(self) -> asyncio.Protocol:
         return ServerConnection(self._app, self._endpoint, self._connections)
