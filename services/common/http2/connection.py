@@ -161,8 +161,9 @@ class Connection(asyncio.Protocol):
             link.end()
         elif isinstance(event, ConnectionTerminated):
             self._splitter.stopped = True
-            code = ErrorCodes(event.error_code or 0)
-            link.fail(self._broke(f"the peer says {code.name}") if code else None)
+            code = event.error_code or 0  # any number: a peer may know more codes than we do
+            name = getattr(code, "name", f"code {int(code)}")
+            link.fail(self._broke(f"the peer says {name}") if code else None)
         else:
             self.refuse(event)
 
