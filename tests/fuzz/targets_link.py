@@ -173,7 +173,7 @@ async def _on_stream(stream: MemoryStream) -> None:
 def _http2(data: bytes) -> object:
     async def work() -> MemoryTransport:
         endpoint = LinkEndpoint(_on_stream)  # type: ignore[arg-type]
-        connection = ServerConnection(_app, endpoint, set())
+        connection = ServerConnection(_app, endpoint, {})
         transport = MemoryTransport()
         connection.connection_made(transport)
         for start in range(0, len(data), 997):

@@ -30,6 +30,7 @@ from services.common.http2.limits import (
     MAX_FRAME_BYTES,
     MAX_HEADER_LIST_BYTES,
     MAX_STREAMS,
+    MAX_UNTAKEN_ANSWER_BYTES,
     MAX_UNTAKEN_BYTES,
 )
 from services.common.http2.link_stream import LinkStream
@@ -133,7 +134,8 @@ class Connection(asyncio.Protocol):
         data = self.h2.data_to_send()
         if data and not self.transport.is_closing():
             self.transport.write(data)
-            if self.transport.get_write_buffer_size() > MAX_UNTAKEN_BYTES:
+            most = MAX_UNTAKEN_ANSWER_BYTES if self.link is None else MAX_UNTAKEN_BYTES
+            if self.transport.get_write_buffer_size() > most:
                 self.broken(self._broke("it takes nothing"))
 
     def start_link(self, stream: int) -> LinkStream:
