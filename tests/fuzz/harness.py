@@ -12,7 +12,7 @@ import traceback
 import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from time import monotonic, perf_counter
+from time import monotonic, process_time
 
 from tests.fuzz.mutate import Join, Sample, mutant
 
@@ -38,7 +38,7 @@ class Target:
         errors: what it documents.
         join: puts parts together.
         tokens: words of its language.
-        seconds: the longest that one input may take.
+        seconds: the most processor time that one input may take.
         memory: the most that one input may allocate, in bytes.
         genuine: whether the samples themselves must be accepted.
         longest: input that is tried, in bytes.
@@ -120,7 +120,7 @@ class Trial:
         tally.tried += 1
         if traced:
             tracemalloc.start()
-        began = perf_counter()
+        began = process_time()
         try:
             target.parse(data)
         except target.errors as error:
@@ -133,7 +133,7 @@ class Trial:
         else:
             tally.accepted += 1
             answer = "accepted"
-        took = perf_counter() - began
+        took = process_time() - began
         if traced:
             peak = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()

@@ -35,7 +35,7 @@ def run(work: Callable[[], Awaitable[T]]) -> T:
 
     async def main() -> T:
         asyncio.get_running_loop().set_exception_handler(lambda _, what: unhandled.append(what))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return await work()
 
     result = loop().run(main())

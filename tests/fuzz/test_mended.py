@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterable
-from time import perf_counter
+from time import process_time
 
 import pytest
 
@@ -68,12 +68,12 @@ def _lists(field: str, count: int) -> Iterable[bytes]:
 def test_many_wrong_values_are_refused_at_once(field: str, count: int) -> None:
     """4 MB of empty objects took a party 120 s and 5 GB: each was described, in full."""
     for data in _lists(field, count):
-        begin = perf_counter()
+        begin = process_time()
         # A client only looks for what it knows, and takes what is left for an answer.
         if field != "libmpc" or count > 1 << 16:
             with pytest.raises(WRONG):
                 READERS[field](data)
-        assert perf_counter() - begin < 3
+        assert process_time() - begin < 3
 
 
 def test_the_largest_genuine_messages_are_still_taken() -> None:
