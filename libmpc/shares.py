@@ -6,6 +6,7 @@ j also holds λj, and the dealer holds λ0 and λ1. Either half alone is uniform
 
 from __future__ import annotations
 
+import math
 import secrets
 from dataclasses import dataclass
 
@@ -47,7 +48,7 @@ def new_seed() -> bytes:
 
 def expand_seed(seed: bytes, shape: tuple[int, ...]) -> Ring:
     """The additive share that a 32-byte seed stands for: uniform in Z_2^48, of this shape."""
-    count = int(np.prod(shape, dtype=np.int64))
+    count = math.prod(shape)
     values: Ring = seed_stream(seed, _INPUT_LABEL).words(0, 0, count).reshape(shape) & MASK
     return values
 
@@ -64,6 +65,12 @@ def split_with_seed(encoded: Ring, seed: bytes) -> tuple[AdditiveShare, Additive
     """
     second = expand_seed(seed, encoded.shape)
     return AdditiveShare((encoded - second) & MASK), AdditiveShare(second)
+
+
+def split_bits(bits: Ring) -> tuple[Ring, Ring]:
+    """Two fresh XOR shares of a tensor of zeros and ones."""
+    second = expand_seed(new_seed(), bits.shape) & np.uint64(1)
+    return bits ^ second, second
 
 
 def reconstruct(first: AdditiveShare, second: AdditiveShare) -> Ring:

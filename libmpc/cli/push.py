@@ -44,6 +44,15 @@ def push(
     replace: Annotated[
         bool, typer.Option("--replace", help="Take over a name that is in use.")
     ] = False,
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            metavar="KIND",
+            help="The most that answers may tell: logits, label, topk:K, scores:BITS or"
+            " scores:BITS:LOW:HIGH.",
+        ),
+    ] = "logits",
     require_proof: RequireProofOption = False,
     calibration: CalibrationOption = None,
     proof_time: ProofTimeOption = 60.0,
@@ -80,6 +89,7 @@ def push(
             replace=replace,
             serve=serve,
             num_requests=num_requests,
+            output=output,
             timeout=timeout,
             progress=progress.update,
         )
@@ -88,6 +98,7 @@ def push(
         "model": served.model,
         "serving": serve,
         "num_requests": num_requests,
+        "output": output,
         "input_shape": list(loaded.input_shape),
         "output_shape": list(loaded.output_shape),
         "range": loaded.range.status,

@@ -23,6 +23,7 @@ from libmpc.cli.texts import count, examples, result
 _EPILOG = examples(
     "libmpc query mnist digits.npy --out logits.npy",
     "libmpc query mnist digits.npy --out probabilities.npy --final --timeout 60",
+    "libmpc query mnist digits.npy --out labels.npy --output label",
     "libmpc query mnist digits.npy --out logits.npy --batch-size 1024",
 )
 
@@ -46,6 +47,15 @@ def query(
             " logits; computed here.",
         ),
     ] = False,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            metavar="KIND",
+            help="What to ask for: logits, label, topk:K, scores:BITS or scores:BITS:LOW:HIGH; by"
+            " default all that the model's owner allows.",
+        ),
+    ] = None,
     array: ArrayOption = None,
     batch_size: Annotated[
         int | None,
@@ -65,9 +75,10 @@ def query(
 
     The array is checked and split into shares on this machine, and each share is sealed for one
     party. What is written are float64 logits, the same bits as 'libmpc reference' computes from
-    the model itself. More samples than fit into one batch are asked for in several, four at a
-    time. Each batch is one request, counts as one where the model's requests are limited, and has
-    --timeout for itself. If one fails, nothing is written, and the message says which samples.
+    the model itself, or, with --output label, int64 indices computed on shares. More samples than
+    fit into one batch are asked for in several, four at a time. Each batch is one request, counts
+    as one where the model's requests are limited, and has --timeout for itself. If one fails,
+    nothing is written, and the message says which samples.
     """
     from libmpc.cli.arrays import check_output, read_array, write_array
     from libmpc.client import Client
@@ -79,10 +90,16 @@ def query(
     begin = time.monotonic()
     with Progress(f"asking {name}") as progress, Client(path, timeout=timeout) as client:
         answer = client.query_many(
-            name, x, final=final, batch_size=batch_size, progress=progress.update
+            name,
+            x,
+            final=final,
+            output=output,
+            batch_size=batch_size,
+            progress=progress.update,
         )
         seconds = time.monotonic() - begin
-        what = describe_output(client.describe(name)) if final else "logits"
+        descriptor = client.describe(name)
+        what = describe_output(descriptor) if final else output or descriptor.output
     write_array(out, answer, what)
     document = {
         "name": name,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from libmpc.client import shell
 from libmpc.client.aio_transport import AsyncKeptTransport
+from libmpc.client.allowed import allowed
 from libmpc.client.card import ModelSummary
 from libmpc.client.connection import Connection, DeploymentLike
 from libmpc.client.final import Answer
@@ -59,10 +60,14 @@ class AsyncClient:
         self, name: str, x: object, *, final: Literal[False] = False
     ) -> NDArray[np.float64]: ...
     @overload
-    async def query(self, name: str, x: object, *, final: bool) -> Answer: ...
-    async def query(self, name: str, x: object, *, final: bool = False) -> Answer:
+    async def query(
+        self, name: str, x: object, *, final: bool = ..., output: str | None = ...
+    ) -> Answer: ...
+    async def query(
+        self, name: str, x: object, *, final: bool = False, output: str | None = None
+    ) -> Answer:
         """Get a model's outputs for a batch; see ``Client.query``."""
-        return await self._query(name, x, final)
+        return await self._query(name, x, final, output)
 
     async def query_many(
         self,
@@ -70,18 +75,21 @@ class AsyncClient:
         x: object,
         *,
         final: bool = False,
+        output: str | None = None,
         batch_size: int | None = None,
         in_flight: int = IN_FLIGHT,
         progress: Counted | None = None,
     ) -> Answer:
         """Get a model's outputs for any number of samples; see ``Client.query_many``."""
         descriptor = await self.describe(name)
+        allowed(descriptor, output, final)
         batches = await asyncio.to_thread(Batches, descriptor, x, batch_size, progress)
 
         async def work() -> None:
             while (part := batches.take()) is not None:
                 try:
-                    batches.put(part, await self._query(name, part.x, final, batches.model))
+                    answer = await self._query(name, part.x, final, output, batches.model)
+                    batches.put(part, answer)
                 except Exception as error:  # noqa: BLE001 - told by ``result``
                     batches.fail(part, error)
 
@@ -92,10 +100,12 @@ class AsyncClient:
                 group.create_task(work())
         return batches.result()
 
-    async def _query(self, name: str, x: object, final: bool, model: str | None = None) -> Answer:
+    async def _query(
+        self, name: str, x: object, final: bool, output: str | None, model: str | None = None
+    ) -> Answer:
         size = getattr(x, "size", LARGE + 1)  # what has no size may be long
         large = not isinstance(size, int) or size > LARGE
-        query = self._session.query(name, x, final, model)
+        query = self._session.query(name, x, final, output, model)
         return await self._run(query, in_thread=large)
 
     async def describe(self, name: str) -> Descriptor:

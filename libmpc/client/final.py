@@ -20,7 +20,7 @@ _NAMES = {
 }
 
 
-def finish(descriptor: Descriptor, logits: NDArray[np.float64]) -> Answer:
+def finish(descriptor: Descriptor, logits: Answer) -> Answer:
     """The model's final activation of a batch of logits; floating point, so not exact to the bit.
 
     Returns:
@@ -30,7 +30,7 @@ def finish(descriptor: Descriptor, logits: NDArray[np.float64]) -> Answer:
     from libmpc.graph.nodes import FinalActivation
 
     kind, axis = read_final(descriptor.final_activation)
-    return apply_final(cast(FinalActivation | None, kind), logits, axis)
+    return apply_final(cast(FinalActivation | None, kind), logits.astype(np.float64), axis)
 
 
 def describe_output(descriptor: Descriptor) -> str:

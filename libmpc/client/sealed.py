@@ -15,15 +15,16 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from libmpc import fixedpoint
+from libmpc.answers import Answer, combine
 from libmpc.client.card import ModelCard
 from libmpc.errors import InputError, IntegrityError
 from libmpc.inputs import check_inputs
+from libmpc.outputs import LOGITS, OutputKind, answer_shape
 from libmpc.ring.packing import pack, unpack
 from libmpc.sealing.errors import SealError
 from libmpc.sealing.open import ReplyKey
 from libmpc.sealing.seal import OVERHEAD, seal
-from libmpc.shares import AdditiveShare, new_seed, reconstruct, split_with_seed
+from libmpc.shares import new_seed, split_with_seed
 from libmpc.wire.descriptor import Descriptor
 from libmpc.wire.envelope import (
     DIGEST_BYTES,
@@ -47,13 +48,15 @@ class SealedQuery:
 
     Attributes:
         envelopes: for party 0 and party 1.
-        output_shape: of the answer, batch first.
+        output_shape: of the shares of the answer, batch first.
+        kind: what the answer is made of.
     """
 
     deployment: bytes = field(repr=False)
     header: QueryHeader
     envelopes: tuple[bytes, bytes] = field(repr=False)
     output_shape: tuple[int, ...]
+    kind: OutputKind
     _reply_key: ReplyKey = field(repr=False)
 
     @property
@@ -61,11 +64,11 @@ class SealedQuery:
         """How long each sealed reply must be."""
         return OVERHEAD + DIGEST_BYTES + VALUE_BYTES * math.prod(self.output_shape)
 
-    def open(self, reply0: bytes, reply1: bytes) -> NDArray[np.float64]:
+    def open(self, reply0: bytes, reply1: bytes) -> Answer:
         """Open both replies and put the answer together.
 
         Returns:
-            The logits, ``output_shape``.
+            The answer, as ``libmpc.answers.combine`` says.
 
         Raises:
             IntegrityError: a reply is not for this query, was changed or cut off, or the two
@@ -80,9 +83,9 @@ class SealedQuery:
                 "if it happens again, tell both parties' operators"
             )
         count = math.prod(self.output_shape)
-        y0, y1 = (AdditiveShare(unpack(reply.share, count)) for reply in (first, second))
-        logits = fixedpoint.decode(reconstruct(y0, y1), fixedpoint.PRODUCT_BITS)
-        return logits.reshape(self.output_shape)
+        y0, y1 = (unpack(reply.share, count) for reply in (first, second))
+        shape = self.output_shape
+        return combine(self.kind, y0.reshape(shape), y1.reshape(shape))
 
     def _open(self, party: int, reply: bytes) -> ReplyPlaintext:
         info = reply_info(self.deployment, self.header.model, party, self.header.number)
@@ -114,7 +117,11 @@ def encode_batch(descriptor: Descriptor, x: object) -> NDArray[np.uint64]:
 
 
 def seal_query(
-    deployment: bytes, card: ModelCard, encoded: NDArray[np.uint64], now: float
+    deployment: bytes,
+    card: ModelCard,
+    encoded: NDArray[np.uint64],
+    now: float,
+    kind: OutputKind = LOGITS,
 ) -> SealedQuery:
     """Share and seal an encoded batch. Everything random in it is fresh at each call.
 
@@ -122,10 +129,13 @@ def seal_query(
         deployment: the deployment's id.
         encoded: (batch, *input_shape) at scale 2^16, modulo 2^48.
         now: Unix seconds; the envelopes expire five minutes later.
+        kind: what the answer is to be made of.
 
     Raises:
         IntegrityError: a key cannot be sealed to.
+        InputError: the model has no such answers.
     """
+    output_shape = (encoded.shape[0], *answer_shape(kind, card.descriptor.output_shape))
     keys = card.keys[0], card.keys[1]
     expires = min(to_millis(now) + LIFETIME_SECONDS * 1000, *(key.not_after_ms for key in keys))
     header = QueryHeader(
@@ -145,12 +155,12 @@ def seal_query(
     )
     tag = secrets.token_bytes(TAG_BYTES)
     envelopes = []
-    for party, (kind, payload) in enumerate(payloads):
-        plain = QueryPlaintext(tag, reply_key.public, kind, payload).encode()
+    for party, (form, payload) in enumerate(payloads):
+        plain = QueryPlaintext(tag, reply_key.public, form, payload, str(kind)).encode()
         info = query_info(deployment, header, party)
         try:
             envelopes.append(seal(bytes.fromhex(keys[party].public_key), info, plain))
         except SealError as error:
             raise IntegrityError(f"party {party}'s key cannot be used: {error}") from None
-    output_shape = (encoded.shape[0], *card.descriptor.output_shape)
-    return SealedQuery(deployment, header, (envelopes[0], envelopes[1]), output_shape, reply_key)
+    both = envelopes[0], envelopes[1]
+    return SealedQuery(deployment, header, both, output_shape, kind, reply_key)

@@ -13,6 +13,7 @@ from collections.abc import Generator, Mapping
 
 import numpy as np
 
+from libmpc.client.allowed import allowed
 from libmpc.client.card import (
     ModelCard,
     ModelSummary,
@@ -81,7 +82,12 @@ class Session:
         return urls[self._gateway % len(urls)]
 
     def query(
-        self, name: str, x: object, final: bool = False, model: str | None = None
+        self,
+        name: str,
+        x: object,
+        final: bool = False,
+        output: str | None = None,
+        model: str | None = None,
     ) -> Operation[Answer]:
         """The logits for a batch, or what is made of them; see ``Client.query``.
 
@@ -101,12 +107,13 @@ class Session:
                     )
                 if shown is None or card.descriptor.model != shown.model:
                     shown, encoded = card.descriptor, encode_batch(card.descriptor, x)
-                sealed = seal_query(self._id, card, encoded, self.clock.now())
+                kind = allowed(card.descriptor, output, final)
+                sealed = seal_query(self._id, card, encoded, self.clock.now(), kind)
                 headers, parts = encode_infer(sealed, attempts.remaining)
                 path, limit = f"/v2/models/{name}/infer", 4 * sealed.reply_bytes + 65536
                 response = yield from self.once("POST", path, attempts, parts, headers, limit)
-                logits = sealed.open(*decode_infer(response))
-                return finish(card.descriptor, logits) if final else logits
+                answer = sealed.open(*decode_infer(response))
+                return finish(card.descriptor, answer) if final else answer
             except ReplacedError:
                 raise
             except ServiceError as error:

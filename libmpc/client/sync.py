@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libmpc.client import shell
+from libmpc.client.allowed import allowed
 from libmpc.client.card import ModelSummary
 from libmpc.client.connection import Connection, DeploymentLike
 from libmpc.client.final import Answer
@@ -161,8 +162,12 @@ class Client:
         self, name: str, x: object, *, final: Literal[False] = False
     ) -> NDArray[np.float64]: ...
     @overload
-    def query(self, name: str, x: object, *, final: bool) -> Answer: ...
-    def query(self, name: str, x: object, *, final: bool = False) -> Answer:
+    def query(
+        self, name: str, x: object, *, final: bool = ..., output: str | None = ...
+    ) -> Answer: ...
+    def query(
+        self, name: str, x: object, *, final: bool = False, output: str | None = None
+    ) -> Answer:
         """Get a model's outputs for a batch, exactly as the fixed-point reference computes them.
 
         The array is checked before anything of it is sent. One call is one request, whatever its
@@ -174,10 +179,16 @@ class Client:
                 samples and 2^25 values.
             final: return what the model's last activation (softmax, log-softmax, sigmoid, argmax)
                 makes of the logits, if it has one; computed here, in floating point.
+            output: ``"logits"``; ``"label"``, the index of the largest logit, always that of
+                ``numpy.argmax``, computed on shares, so that nobody learns the logits, you
+                neither; ``"topk:3"``, the indices of the three largest, in order; or
+                ``"scores:8"``, logits rounded down to 8 fraction bits, with ``"scores:8:-4.0:4.0"``
+                clipped as well. By default all that the model's owner allows.
 
         Returns:
             (batch, *output_shape): logits, or with ``final`` probabilities; labels (int64) lack
-            the axis of the argmax.
+            the axis of the argmax. With ``output="label"`` int64 (batch,), with ``"topk:K"`` int64
+            (batch, K).
 
         Raises:
             InputError: ``x`` or ``name`` does not fit; says what to do.
@@ -190,7 +201,7 @@ class Client:
             ServiceError: anything else that the deployment refuses. All errors from
                 ``ModelNotFoundError`` to ``IntegrityError`` above are of this class as well.
         """
-        return self._runner.run(self._session.query(name, x, final))
+        return self._runner.run(self._session.query(name, x, final, output))
 
     def query_many(
         self,
@@ -198,6 +209,7 @@ class Client:
         x: object,
         *,
         final: bool = False,
+        output: str | None = None,
         batch_size: int | None = None,
         in_flight: int = IN_FLIGHT,
         progress: Counted | None = None,
@@ -211,7 +223,7 @@ class Client:
         Args:
             name: the model's.
             x: (samples, *input_shape), as for ``query`` but for the number of samples.
-            final: as for ``query``.
+            final, output: as for ``query``.
             batch_size: samples in one query; by default 128, or fewer where samples are large.
             in_flight: queries at a time.
             progress: called with (samples answered, samples in all), from any thread.
@@ -224,11 +236,13 @@ class Client:
             ConflictError: the model was replaced before all batches were answered.
             ValueError: a batch without samples, or nothing in flight.
         """
-        batches = Batches(self.describe(name), x, batch_size, progress)
+        descriptor = self.describe(name)
+        allowed(descriptor, output, final)
+        batches = Batches(descriptor, x, batch_size, progress)
 
         def work() -> None:
             while (part := batches.take()) is not None:
-                query = self._session.query(name, part.x, final, batches.model)
+                query = self._session.query(name, part.x, final, output, batches.model)
                 try:
                     batches.put(part, self._runner.run(query))
                 except BaseException as error:  # noqa: BLE001 - told by ``result``

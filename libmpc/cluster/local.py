@@ -131,6 +131,7 @@ class LocalCluster:
         replace: bool = False,
         serve: bool = False,
         num_requests: int | None = None,
+        output: str = "logits",
         progress: Progress | None = None,
     ) -> ServedModel:
         """Share a model among the three parties; see ``Cluster.share``."""
@@ -140,6 +141,7 @@ class LocalCluster:
             replace=replace,
             serve=serve,
             num_requests=num_requests,
+            output=output,
             progress=progress,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+from dataclasses import replace as replace_field
 from typing import TYPE_CHECKING, Literal
 
 from libmpc.client.http import Operation, Pause
@@ -60,7 +61,7 @@ class OwnerSession:
                 "(replace=True, --replace)",
                 status=409,
             )
-        policy = Policy(policy.serve, policy.num_requests, stored)
+        policy = replace_field(policy, replace=stored)
         deployment = session.connection.deployment.id
         push = make_push(model, name, deployment, owner, policy, session.clock.now())
         while True:

@@ -12,7 +12,10 @@ from pydantic import ValidationError
 from libmpc.cluster.policy import Policy
 from libmpc.errors import IntegrityError, ModelError
 from libmpc.graph.model import Model
+from libmpc.graph.ranges.outputs import check_output
+from libmpc.graph.tail import with_output
 from libmpc.identity.signing import SigningKey
+from libmpc.outputs import parse
 from libmpc.protocol.weights import WeightShares, payload_bytes, share_weights
 from libmpc.sealing.errors import SealError
 from libmpc.sealing.seal import seal
@@ -53,7 +56,9 @@ def make_push(
         now: Unix seconds; the push can be committed for half an hour.
 
     Raises:
-        ModelError: the model does not fit into a manifest, or a share into a message.
+        ModelError: the model does not fit into a manifest, or a share into a message, or cannot
+            answer as the policy says.
+        InputError: the policy's output is no output kind.
     """
     size = max(payload_bytes(model.plan, party) for party in (0, 1))
     if size > MAX_SHARE_BYTES:
@@ -61,6 +66,9 @@ def make_push(
             f"the model is too large to be shared: {size} bytes for a party, at most "
             f"{MAX_SHARE_BYTES} (about {MAX_SHARE_BYTES // VALUE_BYTES} weights)"
         )
+    kind = parse(policy.output)
+    with_output(model.plan, kind)
+    check_output(model.plan, model.range, kind)
     # SECURITY: two pushes under one seed would differ by exactly the difference of their weights.
     shares = share_weights(model.plan, model.weights, new_seed(), new_seed())
     try:
@@ -94,6 +102,7 @@ def _manifest(
         serve=policy.serve,
         num_requests=policy.num_requests,
         replace=policy.replace,
+        output=policy.output,
         issued_ms=issued,
         expires_ms=issued + LIFETIME_MS,
     )

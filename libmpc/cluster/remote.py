@@ -86,6 +86,7 @@ class Cluster:
         replace: bool = False,
         serve: bool = False,
         num_requests: int | None = None,
+        output: str = "logits",
         timeout: float = PUSH_SECONDS,
         progress: Progress | None = None,
     ) -> ServedModel:
@@ -99,6 +100,8 @@ class Cluster:
             replace: take over the name of a model that is stored already.
             serve: answer queries at once; otherwise call ``serve`` on what is returned.
             num_requests: with ``serve``, how many requests it answers; ``None`` for no limit.
+            output: the most that answers may tell: ``"logits"``, ``"label"``, ``"topk:3"`` or
+                rounded ``"scores:8"``; both evaluators refuse more, whoever asks.
             timeout: seconds for everything.
             progress: called with (bytes sent, bytes in all) during an upload that takes a while.
 
@@ -118,7 +121,7 @@ class Cluster:
         name = model.name if name is None else name
         if num_requests is not None and not serve:
             raise InputError("num_requests goes with serve=True, or with ServedModel.serve")
-        policy = Policy(serve, _count(num_requests))
+        policy = Policy(serve, _count(num_requests), output=output)
         operation = self._owner.share(model, name, policy, replace, timeout)
         return ServedModel(name, self._runner.run(operation, progress), self)
 

@@ -28,8 +28,10 @@ from libmpc.graph.plan import (
     ReluStep,
     ScaleStep,
     Step,
+    TailStep,
     TruncateStep,
 )
+from libmpc.graph.reference_tail import run_tail
 
 Ring = NDArray[np.uint64]
 EncodedWeights = Mapping[int, tuple[Ring, Ring]]
@@ -40,19 +42,20 @@ _EXACT_DEPTH = 1 << 20
 _CHUNK = 1 << 22  # values of one step that are in memory at a time, as samples allow
 
 
-def run_reference(plan: Plan, weights: EncodedWeights, x: Ring) -> Ring:
+def run_reference(plan: Plan, weights: EncodedWeights, x: Ring, labels: Ring | None = None) -> Ring:
     """Run a plan on plain ring elements.
 
     Args:
         plan: the steps.
         weights: by linear step: W at scale 2^16, b at scale 2^32; the W of a bias step is empty.
         x: (batch, *input_shape) at scale 2^16, modulo 2^48.
+        labels: bits of the labels, (batch, label_width), lowest first, for a plan that takes them.
 
     Returns:
-        (batch, *output_shape) at scale 2^32, modulo 2^48.
+        (batch, *output_shape) at scale 2^32, modulo 2^48; of a plan that ends in bits, these.
 
     Raises:
-        InputError: ``x`` has another shape.
+        InputError: ``x`` has another shape, or labels are missing.
     """
     if x.ndim < 1 or x.shape[1:] != plan.input_shape:
         raise InputError(
@@ -63,7 +66,9 @@ def run_reference(plan: Plan, weights: EncodedWeights, x: Ring) -> Ring:
     out = np.empty((len(x), *plan.output_shape), np.uint64)
     for start in range(0, len(x), samples):
         part = x[start : start + samples]
-        out[start : start + samples] = _run(plan, weights, part).reshape(-1, *plan.output_shape)
+        given = None if labels is None else labels[start : start + samples]
+        value = _run(plan, weights, part, given)
+        out[start : start + samples] = value.reshape(-1, *plan.output_shape)
     return out
 
 
@@ -115,17 +120,21 @@ def _parts(values: Ring) -> list[NDArray[np.float64]]:
     return [(values >> np.uint64(at) & np.uint64(0xFFFF)).astype(np.float64) for at in (0, 16, 32)]
 
 
-def _run(plan: Plan, weights: EncodedWeights, x: Ring) -> Ring:
+def _run(plan: Plan, weights: EncodedWeights, x: Ring, labels: Ring | None) -> Ring:
     values: dict[int, Ring] = {}
     for index, step in enumerate(plan.steps):
         sources = [values[read] for read in step.reads]
         for read in plan.last_reads[index]:
             del values[read]
-        values[index] = _step(step, weights.get(index), sources or [x])
+        if isinstance(step, TailStep):
+            values[index] = run_tail(step, sources, labels)
+        else:
+            values[index] = _step(step, weights.get(index), sources or [x])
     return values[len(plan.steps) - 1]
 
 
 def _step(step: Step, constants: tuple[Ring, Ring] | None, sources: list[Ring]) -> Ring:
+    assert not isinstance(step, TailStep)
     source = sources[0]
     if isinstance(step, (DenseStep, ConvStep, ScaleStep, BiasStep)):
         assert constants is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from libmpc._version import __version__
@@ -132,15 +132,17 @@ class Answers:
 
     def query_batch(
         self, batch: Batch, envelopes: list[memoryview]
-    ) -> list[tuple[QueryHeader, Awaitable[bytes]]]:
+    ) -> list[tuple[QueryHeader, asyncio.Future[bytes]]]:
         submit = self._condition.submit
         if submit is None:
             error = UnavailableError(
                 self._condition.reason or "not an evaluator", status=503, retry_after=1
             )
-            return [(entry.header, _raise(error)) for entry in batch.entries]
+            return [(entry.header, _refused(error)) for entry in batch.entries]
         return self._desk.take(batch, envelopes, submit)
 
 
-async def _raise(error: LibmpcError) -> bytes:
-    raise error
+def _refused(error: LibmpcError) -> asyncio.Future[bytes]:
+    reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    reply.set_exception(error)
+    return reply

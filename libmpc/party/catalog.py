@@ -27,6 +27,7 @@ from libmpc.identity.signing import SigningKey, verify
 from libmpc.party.entry import Entry, load_entry
 from libmpc.party.messages import Commit
 from libmpc.party.store import Period, Record, Store
+from libmpc.party.variants import Variants
 from libmpc.wire.command import Command
 from libmpc.wire.lifetime import check_lifetime
 from libmpc.wire.manifest import Manifest, model_digest
@@ -53,6 +54,7 @@ class Catalog:
         self._signing = signing
         self._clock = clock
         self.entries: dict[str, Entry] = {}
+        self.variants = Variants()
         self.prepared: dict[str, Record] = {}
         self._latest: Entry | None = None  # of the last push, so that its commit need not load it
         self.tombstones = store.tombstones()
@@ -61,6 +63,10 @@ class Catalog:
                 self._put(self._load(record, store.share(record.model)))
             else:
                 self.prepared[record.model] = record
+
+    def find(self, variant: str) -> Entry | None:
+        """The entry of a model, or of a variant of it (see ``variants``)."""
+        return self.variants.find(self.entries, variant)
 
     def by_name(self, name: str) -> Entry | None:
         return next((e for e in self.entries.values() if e.record.name == name), None)

@@ -259,7 +259,7 @@ class Dealer:
 
     def _entry(self, job: Deal) -> Entry | None:
         """The model, if it is stored here and not more is asked for than may be at once."""
-        entry = self._catalog.entries.get(job.model)
+        entry = self._catalog.find(job.model)
         if entry is None or not isinstance(entry.weights, DealerWeights):
             return None
         size = sum(correction_sizes(entry.plan, job.rung).values())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from time import perf_counter
+from typing import NamedTuple
 
 from libmpc.clock import Clock
 from libmpc.errors import ConflictError, LibmpcError, UnavailableError
@@ -31,6 +32,17 @@ MEMORY_SECONDS = 60.0
 SHORT_BYTES = 1 << 18
 
 Submit = Callable[[Sequence[Query]], None]
+
+
+class _Sealed(NamedTuple):
+    """One query of a batch, as it came."""
+
+    header: QueryHeader
+    envelope: memoryview
+    reply: asyncio.Future[bytes]
+
+
+_Admitted = tuple[Entry, _Sealed]
 
 
 class QueryDesk:
@@ -59,7 +71,7 @@ class QueryDesk:
         self._meters = meters
         self._failed = failed
         self._catalog = catalog
-        self._intake = Intake(index, deployment, keys, clock)
+        self._intake = Intake(index, deployment, keys, clock, catalog.variants)
         self._admission = Admission()
         self._releaser = Releaser(
             index,
@@ -76,63 +88,78 @@ class QueryDesk:
 
     def take(
         self, batch: Batch, envelopes: Sequence[memoryview], submit: Submit
-    ) -> list[tuple[QueryHeader, Awaitable[bytes]]]:
+    ) -> list[tuple[QueryHeader, asyncio.Future[bytes]]]:
         """Claim and open a batch, hand what is good to ``submit``; the replies come later."""
         loop = asyncio.get_running_loop()
-        replies: list[asyncio.Future[bytes]] = [loop.create_future() for _ in batch.entries]
         headers = [entry.header for entry in batch.entries]
-        self._spawn(self._take(batch, headers, envelopes, replies, submit))
+        replies: list[asyncio.Future[bytes]] = [loop.create_future() for _ in headers]
+        admitted = []
+        for item in map(_Sealed, headers, envelopes, replies):
+            try:
+                admitted.append((self._admit(batch, item.header), item))
+            except Exception as error:  # noqa: BLE001 - nobody may wait for a reply in vain
+                self._reject(item, error)
+        if all(len(item.envelope) <= SHORT_BYTES for _, item in admitted):
+            opened = []
+            for entry, item in admitted:
+                began = perf_counter()
+                opened.append(self._open(entry, item))
+                self._meters.opening.since(began)
+            self._submit(batch, admitted, opened, submit)
+        else:
+            self._spawn(self._take_long(batch, admitted, submit))
         return list(zip(headers, replies, strict=True))
 
-    async def _take(
-        self,
-        batch: Batch,
-        headers: Sequence[QueryHeader],
-        envelopes: Sequence[memoryview],
-        replies: Sequence[asyncio.Future[bytes]],
-        submit: Submit,
-    ) -> None:
-        ready = []
-        for header, envelope, reply in zip(headers, envelopes, replies, strict=True):
-            try:
-                ready.append(await self._open(batch, header, envelope, reply))
-            except LibmpcError as error:
-                reply.set_exception(error)
-                self._settle(header.number, None)
-                self._failed(header.number)
-            except Exception as error:  # noqa: BLE001 - nobody may wait for a reply in vain
-                log.error("a query could not be opened: %s", describe(error))
-                reply.set_exception(UnavailableError("an internal error", status=503))
-                self._settle(header.number, None)
-                self._failed(header.number)
-        if ready:
-            submit(ready)
+    async def _take_long(self, batch: Batch, admitted: Sequence[_Admitted], submit: Submit) -> None:
+        opened = []
+        for entry, item in admitted:
+            began = perf_counter()
+            opened.append(await asyncio.to_thread(self._open, entry, item))
+            self._meters.opening.since(began)
+        self._submit(batch, admitted, opened, submit)
 
-    async def _open(
-        self,
-        batch: Batch,
-        header: QueryHeader,
-        envelope: memoryview,
-        reply: asyncio.Future[bytes],
-    ) -> Query:
+    def _admit(self, batch: Batch, header: QueryHeader) -> Entry:
         entry = self._catalog.entries.get(batch.model)
         if entry is None or header.model != batch.model:
             raise ConflictError("the model was replaced or deleted; fetch it again", status=409)
         self._intake.check(entry, header)
         self._intake.claim(header)
         self._admission.admit(entry)
-        began = perf_counter()
+        return entry
+
+    def _open(self, entry: Entry, item: _Sealed) -> Query | Exception:
+        """In whatever thread."""
         try:
-            if len(envelope) > SHORT_BYTES:
-                query = await asyncio.to_thread(self._intake.open, entry, header, envelope, reply)
+            return self._intake.open(entry, item.header, item.envelope, item.reply)
+        except Exception as error:  # noqa: BLE001 - given to ``_reject``
+            return error
+
+    def _submit(
+        self,
+        batch: Batch,
+        admitted: Sequence[_Admitted],
+        opened: Sequence[Query | Exception],
+        submit: Submit,
+    ) -> None:
+        ready = []
+        for (entry, item), query in zip(admitted, opened, strict=True):
+            if isinstance(query, Query):
+                self._follow(query, entry, batch.timeout_ms / 1000)
+                ready.append(query)
             else:
-                query = self._intake.open(entry, header, envelope, reply)
-        except BaseException:
-            self._admission.leave(entry.record.model)
-            raise
-        self._meters.opening.since(began)
-        self._follow(query, entry, batch.timeout_ms / 1000)
-        return query
+                self._admission.leave(entry.record.model)
+                self._reject(item, query)
+        if ready:
+            submit(ready)
+
+    def _reject(self, item: _Sealed, error: Exception) -> None:
+        if not isinstance(error, LibmpcError):
+            log.error("a query could not be opened: %s", describe(error))
+            error = UnavailableError("an internal error", status=503)
+        if not item.reply.done():  # else the gateway has gone meanwhile
+            item.reply.set_exception(error)
+        self._settle(item.header.number, None)
+        self._failed(item.header.number)
 
     def _follow(self, query: Query, entry: Entry, timeout: float) -> None:
         late = UnavailableError(

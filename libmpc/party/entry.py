@@ -8,7 +8,9 @@ from pydantic import ValidationError
 
 from libmpc.errors import InputError, IntegrityError, LibmpcError
 from libmpc.graph.plan import Plan
+from libmpc.graph.tail import check_own, with_output
 from libmpc.identity.signing import SigningKey
+from libmpc.outputs import parse
 from libmpc.party.messages import Commit
 from libmpc.party.store import Record
 from libmpc.protocol import DealerWeights, EvaluatorWeights
@@ -20,7 +22,7 @@ from libmpc.wire.signed import Signed
 
 @dataclass(frozen=True)
 class Entry:
-    """A stored model, ready to be computed with."""
+    """A stored model, ready to be computed with; ``variant`` names it with what it answers."""
 
     record: Record
     manifest: Manifest
@@ -28,6 +30,13 @@ class Entry:
     sharing: bytes
     weights: EvaluatorWeights | DealerWeights = field(repr=False)
     descriptor: Signed | None = field(default=None, repr=False)  # evaluators only
+    variant: str = ""  # what it answers with, see ``variants``
+
+    @property
+    def first_variant(self) -> str:
+        """What the owner lets it answer with; bundles for that are kept ready from the start."""
+        output = self.manifest.output
+        return self.record.model if output == "logits" else f"{self.record.model}:{output}"
 
     @property
     def certificate(self) -> tuple[Signed, ...]:
@@ -58,6 +67,8 @@ def load_entry(
     try:
         plan = Plan.from_json(manifest.plan.encode())
         weights: EvaluatorWeights | DealerWeights
+        check_own(plan)
+        with_output(plan, parse(manifest.output))
         if index == 2:
             weights = DealerWeights.from_payload(plan, payload)
         else:
@@ -77,4 +88,5 @@ def load_entry(
         sharing=manifest.sharing_digest,
         weights=weights,
         descriptor=signing.sign_document(descriptor) if index != 2 else None,
+        variant=record.model,
     )

@@ -30,6 +30,7 @@ from libmpc.party.pool import Bundle, BundlePool, PoolKey
 from libmpc.party.rounds import Run
 from libmpc.party.run import Part, RunAborted, stack, unavailable
 from libmpc.party.sizes import Sizes
+from libmpc.party.variants import model_of
 from libmpc.prg import Stream
 from libmpc.protocol import Compute, EvaluatorWeights, Payload
 from libmpc.runtime import PreparedBundle, Preparer, Program, StreamedBundle, prepare
@@ -166,7 +167,7 @@ class Evaluator:
 
     def _expect(self, header: BundleHeader) -> Entry:
         """Check a dealer's header against our own catalog."""
-        entry = self._catalog.entries.get(header.model)
+        entry = self._catalog.find(header.model)
         if entry is None:
             raise WireError("a bundle for a model that is not stored here")
         ours = (entry.plan.digest.hex(), entry.sharing.hex())
@@ -229,11 +230,12 @@ class Evaluator:
 
     def models_changed(self) -> None:
         """A model was pushed, served, stopped, replaced or deleted."""
-        for model, _ in self.pool.levels:
-            if model not in self.served:
-                self.pool.drop_model(model)
+        for variant, _ in self.pool.levels:
+            if model_of(variant) not in self.served:
+                self.pool.drop_model(variant)
         self.sizes.forget(list(self._catalog.entries))
-        self._programs = {k: p for k, p in self._programs.items() if k[0] in self._catalog.entries}
+        stored = self._catalog.entries
+        self._programs = {k: p for k, p in self._programs.items() if model_of(k[0]) in stored}
 
     # ---- runs
 
@@ -252,7 +254,7 @@ class Evaluator:
         self._distribute(y, parts, bytes.fromhex(run.header.digest))
 
     def _program(self, entry: Entry, weights: EvaluatorWeights, rung: int) -> Program:
-        key = (entry.record.model, rung)
+        key = (entry.variant, rung)
         program = self._programs.get(key)
         if program is None:
             program = self._programs[key] = Program(entry.plan, weights, rung)
@@ -292,7 +294,7 @@ class Evaluator:
                 part.query.fail(unavailable())
 
     def _open_run(self, header: RunHeader) -> Run:
-        entry = self._catalog.entries.get(header.model)
+        entry = self._catalog.find(header.model)
         allowance = self.sizes.round_seconds(entry, header.rung) if entry is not None else ()
         post = partial(self._post, Kind.ROUND)
         run = Run(header.bundle, header, post, self._settings.round_timeout, allowance)

@@ -104,7 +104,7 @@ class Follower(Evaluator):
             raise WireError("a bundle for an unknown batch size")
         if not header.streamed and self._arrival is not None:
             raise WireError("a bundle before the last one is complete")
-        if header.model not in self._catalog.entries:
+        if self._catalog.find(header.model) is None:
             # A push that is in force at the others already, or a delete that is not yet.
             self.pool.reserve(numbers)
             self._declined.add(header.bundle)
@@ -207,7 +207,7 @@ class Follower(Evaluator):
         parts: list[Part] = []
         spent = False
         try:
-            entry = self._catalog.entries.get(header.model)
+            entry = self._catalog.find(header.model)
             if entry is None or header.rung not in LADDER:
                 raise RunAborted
             late = [s.query for s in header.slices if not self._desk.knows(s.query)]
@@ -245,7 +245,7 @@ class Follower(Evaluator):
     def _part(self, item: Slice, model: str) -> Part | None:
         """The rows that party 0 named, or ``None`` where this query cannot be computed."""
         query = self._desk.found(item.query)
-        if query is None or query.released or query.entry.record.model != model:
+        if query is None or query.released or query.entry.variant != model:
             return None
         if not item.start < item.stop <= query.rows or item.tag_check != tag_check(query):
             # Its two envelopes do not belong together; nobody can compute this one.

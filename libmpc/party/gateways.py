@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Coroutine
+from functools import partial
 from typing import Protocol
 
 from libmpc.errors import (
@@ -55,7 +55,7 @@ class Node(Protocol):
     async def command(self, signed: Signed) -> None: ...
     def query_batch(
         self, batch: Batch, envelopes: list[memoryview]
-    ) -> list[tuple[QueryHeader, Awaitable[bytes]]]: ...
+    ) -> list[tuple[QueryHeader, asyncio.Future[bytes]]]: ...
 
 
 class GatewayPort:
@@ -66,39 +66,45 @@ class GatewayPort:
         self._link = link
         self._node = node
         self._requests: set[asyncio.Task[None]] = set()
-        self._replies: set[asyncio.Task[None]] = set()
+        self._replies: set[asyncio.Future[bytes]] = set()
 
     async def run(self) -> None:
         """Serve until the link is over."""
         self._link.start(self._take)
         await self._link.wait_closed()
-        for task in self._requests | self._replies:
+        for task in list(self._requests):
             task.cancel()
+        for reply in list(self._replies):
+            reply.cancel()
 
     def _take(self, message: Message) -> None:
         if len(self._requests) >= MAX_REQUESTS:
             refusal = Refusal(status=429, error="too many requests at once", retry_after=1)
             self._link.post(Kind.RESPONSE, message.bundle, refusal.status, refusal.encode())
             return
-        self._spawn(self._serve(message.bundle, message.kind, message.payload), self._requests)
-
-    def _spawn(self, work: Coroutine[None, None, None], tasks: set[asyncio.Task[None]]) -> None:
+        if message.kind == Kind.BATCH:  # within this turn of the loop: queries are in a hurry
+            try:
+                self._batch(message.bundle, message.payload)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the gateway gets an answer
+                self._refuse(message.bundle, error)
+            return
+        work = self._serve(message.bundle, message.kind, message.payload)
         task = asyncio.get_running_loop().create_task(work)
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+        self._requests.add(task)
+        task.add_done_callback(self._requests.discard)
 
     async def _serve(self, request: int, kind: int, payload: Buffer) -> None:
         try:
-            if kind == Kind.BATCH:
-                self._batch(request, payload)
-                return
             body = await self._answer(kind, payload)
             await self._link.send(Kind.RESPONSE, request, 200, body)
         except LinkError:
             return
-        except Exception as error:  # noqa: BLE001 - whatever it is, the gateway gets an answer
-            refusal = refuse(error)
-            self._respond(Kind.RESPONSE, request, refusal.status, refusal.encode())
+        except Exception as error:  # noqa: BLE001 - as above
+            self._refuse(request, error)
+
+    def _refuse(self, request: int, error: Exception) -> None:
+        refusal = refuse(error)
+        self._respond(Kind.RESPONSE, request, refusal.status, refusal.encode())
 
     async def _answer(self, kind: int, payload: Buffer) -> bytes:
         node = self._node
@@ -130,13 +136,17 @@ class GatewayPort:
             envelopes.append(data[start : start + entry.size])
             start += entry.size
         for header, reply in self._node.query_batch(batch, envelopes):
-            self._spawn(self._result(request, header, reply), self._replies)
+            self._replies.add(reply)
+            reply.add_done_callback(partial(self._result, request, header))
 
-    async def _result(self, request: int, header: QueryHeader, reply: Awaitable[bytes]) -> None:
-        status, body = 200, b""
-        try:
-            body = await reply
-        except Exception as error:  # noqa: BLE001 - as above
+    def _result(self, request: int, header: QueryHeader, reply: asyncio.Future[bytes]) -> None:
+        self._replies.discard(reply)
+        if reply.cancelled():
+            return  # the link is over
+        if (error := reply.exception()) is None:
+            status, body = 200, reply.result()
+        else:
+            assert isinstance(error, Exception)
             refusal = refuse(error)
             status, body = refusal.status, refusal.encode()
         self._meters.queries[status] += 1

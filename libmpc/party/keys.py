@@ -5,6 +5,7 @@ from __future__ import annotations
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from libmpc.party.variants import variant_bytes
 from libmpc.prg import Stream
 from libmpc.wire.context import context
 
@@ -13,11 +14,13 @@ CORRELATED = "correlated randomness"
 LEAVING = "leaving values"
 
 
-def bundle_stream(secret: bytes, epoch: bytes, purpose: str, model: str, bundle: int) -> Stream:
-    """The stream of one bundle: HKDF-SHA256(secret, epoch ‖ purpose ‖ model ‖ bundle number).
+def bundle_stream(secret: bytes, epoch: bytes, purpose: str, variant: str, bundle: int) -> Stream:
+    """The stream of one bundle: HKDF-SHA256(secret, epoch ‖ purpose ‖ variant ‖ bundle number).
 
     SECURITY: called once per (purpose, bundle): ``BundlePool`` and ``Dealer`` see to it that a
     number is used once in an epoch, and a new handshake makes a new epoch and a new secret.
     """
-    info = context("bundle key", epoch, purpose.encode(), bytes.fromhex(model), bundle.to_bytes(8))
+    info = context(
+        "bundle key", epoch, purpose.encode(), variant_bytes(variant), bundle.to_bytes(8)
+    )
     return Stream(HKDF(SHA256(), 16, salt=None, info=info).derive(secret))

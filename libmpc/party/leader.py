@@ -24,6 +24,7 @@ from libmpc.party.rounds import Run
 from libmpc.party.run import Part, RunAborted, cut, run_digest
 from libmpc.party.supply import Supply
 from libmpc.party.turns import Turns
+from libmpc.party.variants import Wanted, model_of
 from libmpc.runtime import StreamedBundle
 from libmpc.runtime.ladder import LADDER
 from libmpc.wire.errors import WireError
@@ -66,6 +67,7 @@ class Leader(Evaluator):
         self._asking = False
         self._pause = ASK_AGAIN_SECONDS
         self._missing: set[str] = set()  # models that another party does not hold
+        self._wanted = Wanted()
         self._turns = {rung: Turns(MAX_RUNS) for rung in LADDER}
         self._stream_turns = Turns(settings.streams)
         self._batches = itertools.count()
@@ -79,7 +81,7 @@ class Leader(Evaluator):
         self.supply = Supply(
             pool=self.pool,
             request=request,
-            served=lambda: [model for model in self.served if model not in self._missing],
+            served=self._kept_ready,
             targets=settings.pool,
             dropped=lambda number: self._tell(Kind.DROPPED, number),
             bundle_bytes=self._bundle_bytes,
@@ -118,15 +120,15 @@ class Leader(Evaluator):
                 raise WireError("a message that party 0 does not expect of the dealer")
 
     def _bundle_bytes(self, key: PoolKey) -> int:
-        entry = self._catalog.entries.get(key[0])
+        entry = self._catalog.find(key[0])
         return self.sizes.bundle_bytes(entry, key[1]) if entry is not None else 0
 
     def _group(self, key: PoolKey) -> int:
-        entry = self._catalog.entries.get(key[0])
+        entry = self._catalog.find(key[0])
         return self.sizes.group(entry, key[1]) if entry is not None else 1
 
     def _is_streamed(self, key: PoolKey) -> bool:
-        entry = self._catalog.entries.get(key[0])
+        entry = self._catalog.find(key[0])
         return entry is not None and self.sizes.streamed(entry, key[1])
 
     def bundle_ready(self) -> None:
@@ -150,7 +152,7 @@ class Leader(Evaluator):
             return  # deleted meanwhile
         if (*asked.key, len(asked.numbers)) != (header.model, header.rung, header.count):
             raise WireError("a bundle for something else than was asked for")
-        if header.model not in self._catalog.entries:
+        if self._catalog.find(header.model) is None:
             for number in asked.numbers:
                 self.pool.drop(number)
             return
@@ -160,7 +162,7 @@ class Leader(Evaluator):
         """Another party does not hold the bundle's model; ask again when that may have changed."""
         key = self.pool.drop(bundle)
         if key is not None:
-            self._missing.add(key[0])
+            self._missing.add(model_of(key[0]))
         if (begun := self._begun.pop(bundle, None)) is not None and not begun.done():
             begun.set_exception(_not_there())
         if (run := self._runs.get(bundle)) is not None:
@@ -179,13 +181,25 @@ class Leader(Evaluator):
         self.supply.top_up()
 
     def submit(self, queries: Sequence[Query]) -> None:
-        """Run queries of one model, in order."""
-        entry, batch = queries[0].entry, next(self._batches)
-        for rung, parts in cut(queries, self.sizes.ladder(entry), self.sizes.run_rows(entry)):
-            # Long runs, of a large network or batch, must not hold up the others.
-            streamed = self.sizes.streamed(entry, rung)
-            turns = self._stream_turns if streamed else self._turns[rung]
-            self.spawn(self._run(rung, parts, turns.turn(entry.record.model, batch)))
+        """Run queries of one model, in order; those that ask for one output go together."""
+        by_variant: dict[str, list[Query]] = {}
+        for query in queries:
+            by_variant.setdefault(query.entry.variant, []).append(query)
+        for together in by_variant.values():
+            entry, batch = together[0].entry, next(self._batches)
+            if entry.variant != entry.first_variant:
+                self._wanted.ask(entry.variant)
+            for rung, parts in cut(together, self.sizes.ladder(entry), self.sizes.run_rows(entry)):
+                # Long runs, of a large network or batch, must not hold up the others.
+                streamed = self.sizes.streamed(entry, rung)
+                turns = self._stream_turns if streamed else self._turns[rung]
+                self.spawn(self._run(rung, parts, turns.turn(entry.record.model, batch)))
+
+    def _kept_ready(self) -> list[str]:
+        """The served models' own outputs, and others that were asked for of late."""
+        models = [model for model in self.served if model not in self._missing]
+        first = [self._catalog.entries[model].first_variant for model in models]
+        return [*first, *(variant for variant in self._wanted if model_of(variant) in models)]
 
     def dismiss(self, number: str) -> None:
         """Tell party 1 of a query that will not be run, so that it need not wait there."""
@@ -209,7 +223,7 @@ class Leader(Evaluator):
     async def _attempt(self, rung: int, parts: Sequence[Part]) -> tuple[str, ...]:
         """One run; the queries that party 1 refused, if any."""
         entry = parts[0].query.entry
-        key = (entry.record.model, rung)
+        key = (entry.variant, rung)
         take = self._stream_bundle if self.sizes.streamed(entry, rung) else self._pool_bundle
         try:
             async with take(key, parts) as (number, bundle):
@@ -268,7 +282,7 @@ class Leader(Evaluator):
         """Name the bundle to party 1 and run."""
         header = RunHeader(
             bundle=number,
-            model=entry.record.model,
+            model=entry.variant,
             rung=rung,
             slices=tuple(p.to_slice() for p in parts),
             digest=run_digest(self._secrets.epoch, number, entry, rung, parts).hex(),

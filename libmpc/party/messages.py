@@ -58,6 +58,8 @@ Number = Annotated[int, Field(ge=1, le=(1 << 62))]
 Count = Annotated[int, Field(ge=1, le=MAX_GROUP)]
 Rung = Annotated[int, Field(ge=1, le=1024)]
 Rows = Annotated[int, Field(ge=0, le=1 << 20)]
+Variant = Annotated[str, Field(pattern=r"^[0-9a-f]{64}(:[a-z0-9:.+-]{1,64})?$")]
+"""A model, and what it answers with; see ``variants``."""
 
 
 class Control(BaseModel):
@@ -103,7 +105,7 @@ class Deal(Control):
 
     bundle: Number
     count: Count
-    model: Hex32
+    model: Variant
     rung: Rung
     streamed: bool
 
@@ -113,7 +115,7 @@ class BundleHeader(Control):
 
     bundle: Number
     count: Count
-    model: Hex32
+    model: Variant
     plan: Hex32
     sharing: Hex32
     rung: Rung
@@ -133,7 +135,7 @@ class RunHeader(Control):
     """What party 0 chose: a bundle, and whose rows it is spent on, in order."""
 
     bundle: Number
-    model: Hex32
+    model: Variant
     rung: Rung
     slices: Annotated[
         tuple[Slice, ...], Field(min_length=1, max_length=MAX_BATCH_QUERIES), FailFast()

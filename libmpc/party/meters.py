@@ -16,6 +16,7 @@ from libmpc.errors import LibmpcError
 from libmpc.link import LinkError
 from libmpc.meters import COUNTS, Histogram
 from libmpc.party.run import Part, RunAborted
+from libmpc.party.variants import model_of
 from libmpc.protocol import ProtocolError
 from libmpc.wire.errors import WireError
 
@@ -95,7 +96,9 @@ class Meters:
     _keys: dict[Key, KeyMeters] = field(default_factory=dict)
 
     def of(self, key: Key) -> KeyMeters:
-        """The counters of (model, batch size)."""
+        """The counters of (model, batch size); a model's variants are counted together."""
+        # Clients choose among variants: counted one by one, they would be many.
+        key = (model_of(key[0]), key[1])
         found = self._keys.get(key)
         if found is None:
             found = self._keys[key] = KeyMeters()

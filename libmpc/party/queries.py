@@ -15,8 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libmpc.clock import Clock
-from libmpc.errors import ConflictError, InputError, LibmpcError, LimitError, UnavailableError
+from libmpc.errors import (
+    ConflictError,
+    InputError,
+    LibmpcError,
+    LimitError,
+    ModelError,
+    UnavailableError,
+)
+from libmpc.outputs import allows, parse
 from libmpc.party.entry import Entry
+from libmpc.party.variants import Variants
 from libmpc.ring import unpack
 from libmpc.sealing.errors import SealError, UnknownKeyError
 from libmpc.sealing.hpke_keys import HpkeKeys
@@ -79,10 +88,14 @@ class Intake:
         deployment: the deployment's id.
         keys: this party's short-lived HPKE keys.
         clock: tells expiry.
+        variants: of the stored models.
     """
 
-    def __init__(self, index: int, deployment: bytes, keys: HpkeKeys, clock: Clock) -> None:
+    def __init__(
+        self, index: int, deployment: bytes, keys: HpkeKeys, clock: Clock, variants: Variants
+    ) -> None:
         self.index = index
+        self._variants = variants
         self._deployment = deployment
         self._keys = keys
         self._clock = clock
@@ -130,7 +143,8 @@ class Intake:
 
         Raises:
             UnknownKeyError: sealed to a key that this party no longer has.
-            InputError: it cannot be opened, or holds something else than was said.
+            InputError: it cannot be opened, holds something else than was said, or asks for an
+                output that the owner or the model does not allow.
         """
         info = query_info(self._deployment, item, self.index)
         try:
@@ -142,12 +156,29 @@ class Intake:
             raise InputError("the envelope cannot be opened") from None
         return Query(
             number=item.number,
-            entry=entry,
+            entry=self._answering(entry, plain.output),
             x=_share(plain, item.shape),
             tag=plain.tag,
             reply_key=plain.reply_key,
             done=reply,
         )
+
+    def _answering(self, entry: Entry, output: str) -> Entry:
+        """The model with the output that was asked for.
+
+        Raises:
+            InputError: the owner or the model does not allow it.
+        """
+        policy = entry.manifest.output
+        # SECURITY: both evaluators check the owner's signed policy, whoever asks, and derive the
+        # plan by themselves; its digest is in the run digest.
+        try:
+            kind = parse(output)
+            if kind.takes_labels or not allows(parse(policy), kind):
+                raise InputError(f"the model's owner allows it to answer with {policy} only")
+            return self._variants.answering(entry, kind)
+        except ModelError as error:
+            raise InputError(str(error)) from None
 
 
 def _share(plain: QueryPlaintext, shape: tuple[int, ...]) -> NDArray[np.uint64]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from libmpc.graph.plan import Plan
 from libmpc.party.entry import Entry
 from libmpc.party.groups import largest_group
+from libmpc.party.variants import model_of
 from libmpc.runtime import correction_sizes, prepared_sizes, step_costs
 from libmpc.runtime.ladder import LADDER, run_rows
 
@@ -40,14 +41,14 @@ class Sizes:
 
     def bundle_bytes(self, entry: Entry, rung: int) -> int:
         """Memory of a prepared bundle."""
-        key = (entry.record.model, rung)
+        key = (entry.variant, rung)
         if key not in self._bytes:
             self._bytes[key] = sum(prepared_sizes(entry.plan, rung).values())
         return self._bytes[key]
 
     def group(self, entry: Entry, rung: int) -> int:
         """How many bundles are dealt together at most."""
-        key = (entry.record.model, rung)
+        key = (entry.variant, rung)
         if key not in self._groups:
             self._groups[key] = largest_group(sum(correction_sizes(entry.plan, rung).values()))
         return self._groups[key]
@@ -58,7 +59,7 @@ class Sizes:
 
     def ladder(self, entry: Entry) -> tuple[int, ...]:
         """The batch sizes that this model is run at; always 1."""
-        model = entry.record.model
+        model = entry.variant
         if model not in self._ladders:
             largest = max(prepared_sizes(entry.plan, 1).values())
             fitting = (
@@ -71,25 +72,25 @@ class Sizes:
 
     def run_rows(self, entry: Entry) -> float:
         """How many rows more in a run cost as much as one run more."""
-        model = entry.record.model
+        model = entry.variant
         if model not in self._run_rows:
             self._run_rows[model] = run_rows(entry.plan)
         return self._run_rows[model]
 
     def round_seconds(self, entry: Entry, rung: int) -> tuple[float, ...]:
         """By step: seconds that the peer may need for its work before it sends a round."""
-        key = (entry.record.model, rung)
+        key = (entry.variant, rung)
         if key not in self._rounds:
             self._rounds[key] = tuple(round_seconds(entry.plan, rung))
         return self._rounds[key]
 
     def forget(self, models: Sequence[str]) -> None:
         """Keep nothing but what is known of ``models``."""
-        self._bytes = {k: v for k, v in self._bytes.items() if k[0] in models}
-        self._groups = {k: v for k, v in self._groups.items() if k[0] in models}
-        self._ladders = {k: v for k, v in self._ladders.items() if k in models}
-        self._rounds = {k: v for k, v in self._rounds.items() if k[0] in models}
-        self._run_rows = {k: v for k, v in self._run_rows.items() if k in models}
+        self._bytes = {k: v for k, v in self._bytes.items() if model_of(k[0]) in models}
+        self._groups = {k: v for k, v in self._groups.items() if model_of(k[0]) in models}
+        self._ladders = {k: v for k, v in self._ladders.items() if model_of(k) in models}
+        self._rounds = {k: v for k, v in self._rounds.items() if model_of(k[0]) in models}
+        self._run_rows = {k: v for k, v in self._run_rows.items() if model_of(k) in models}
 
 
 def round_seconds(plan: Plan, batch: int) -> list[float]:

@@ -8,6 +8,7 @@ time, so that it costs the queries under way little.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -70,6 +71,7 @@ class Supply:
         self._spending: Counter[PoolKey] = Counter()
         self._last_take: dict[PoolKey, int] = {}
         self._takes = 0
+        self._due = False
         self._number = 1
 
     def stream(self, key: PoolKey) -> int:
@@ -88,7 +90,8 @@ class Supply:
         self._takes += 1
         self._last_take[key] = self._takes
         self._waiting[key] += 1
-        self.top_up()
+        if not self._pool.level(key):
+            self.top_up()
         try:
             taken = await self._pool.take(key, timeout)
             self._spending[key] += 1
@@ -97,17 +100,24 @@ class Supply:
             self._waiting[key] -= 1
             if not self._waiting[key]:
                 del self._waiting[key]
-            self.top_up()
+            self._top_up_soon()
 
     def spent(self, key: PoolKey) -> None:
         """The run has ended that took a bundle."""
         self._spending[key] -= 1
         if not self._spending[key]:
             del self._spending[key]
-        self.top_up()
+        self._top_up_soon()
+
+    def _top_up_soon(self) -> None:
+        """Once the run has sent its message, or let its answer go, for which somebody waits."""
+        if not self._due:
+            self._due = True
+            asyncio.get_running_loop().call_soon(self.top_up)
 
     def top_up(self) -> None:
         """Ask for what is missing; call whenever something has changed."""
+        self._due = False
         held = self._pool.held
         in_memory = Counter(held) + self._spending
         room = self._max_bytes - sum(self._bundle_bytes(key) * n for key, n in in_memory.items())

@@ -2,6 +2,8 @@
 
 1. P_0 holds [z]_0 = (m − λ_0)·2^16, P_1 holds [z]_1 = −λ_1·2^16. Nothing is missing.
 
+With another shift than 16 it multiplies by another power of two.
+
 Rounds: 0.  Sends: nothing.
 """
 
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from libmpc.protocol.cost import Cost
 
 Ring = NDArray[np.uint64]
-_SHIFT = np.uint64(16)
+SHIFT = 16
 
 
 def cost(count: int) -> Cost:
@@ -26,12 +28,12 @@ def deal(count: int) -> Ring:
     return np.zeros(count, np.uint64)
 
 
-def prepare(mask: Ring) -> Ring:
-    """Evaluator j's −λ_j·2^16, (n,): all of [z]_j at party 1."""
-    prepared: Ring = np.negative(mask.reshape(-1)) << _SHIFT
+def prepare(mask: Ring, shift: int = SHIFT) -> Ring:
+    """Evaluator j's −λ_j·2^shift, (n,): all of [z]_j at party 1."""
+    prepared: Ring = np.negative(mask.reshape(-1)) << np.uint64(shift)
     return prepared
 
 
-def evaluate(party: int, m: Ring, prepared: Ring) -> Ring:
+def evaluate(party: int, m: Ring, prepared: Ring, shift: int = SHIFT) -> Ring:
     """[z]_j, (n,), from m, any shape."""
-    return prepared + (m.reshape(-1) << _SHIFT) if party == 0 else prepared
+    return prepared + (m.reshape(-1) << np.uint64(shift)) if party == 0 else prepared

@@ -33,6 +33,18 @@ class Purpose(IntEnum):
     """As ``RELU_SHARES``, of ``positive``: 46 bytes a value."""
     RERANDOMISE = 16
     """Stream of the evaluators: r of what leaves for the client, one word a value."""
+    TOP_SHARES = 17
+    """As ``RELU_SHARES``, of ``top``: fourteen words a comparison."""
+    TOP_TABLES = 18
+    """Party 0's half of the one-hot tables of ``top``: whole words a candidate; only party 0."""
+    RANK = 19
+    """Masks of opened scores of ``top``: two bytes a candidate."""
+    PICK_SHARES = 20
+    """As ``RELU_SHARES``, of ``pick``: 12 bytes a one-hot bit."""
+    PICK_BITS_SHARES = 21
+    """As ``RELU_SHARES``, of ``pick_bits``: one bit a result, eight a byte."""
+    LOOKUP_SHARES = 22
+    """As ``RELU_SHARES``, of ``lookup``: six bytes a place of the table."""
     WEIGHT_MASK = 32
     """Streams of the owner's seeds: λ_Wj of a linear step, one word a weight."""
     BIAS = 33

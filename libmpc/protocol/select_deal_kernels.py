@@ -52,6 +52,12 @@ def less(values: Any, packed: Any) -> None:
         packed[3 * i + 2] = np.uint16((v >> np.uint64(32)) & LOW16)
 
 
+@kernel(IN64, INOUT16)
+def deal_values(values: Any, ring: Any) -> None:
+    """Any ring elements."""
+    less(values, ring)
+
+
 @kernel(IN64, IN8, IN8, IN8, IN8, INOUT64_2D, INOUT16)
 def deal_relu(
     lam: Any, bits0_g: Any, bits1_g: Any, bits0_c: Any, bits1_c: Any, words: Any, ring: Any

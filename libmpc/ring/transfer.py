@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from libmpc.ring.jit import IN16, IN64, OUT16, OUT64, kernel
+from libmpc.ring.jit import IN16, IN64, INOUT16, OUT16, OUT64, kernel
 
 LOW16 = np.uint64(0xFFFF)
 
 
-@kernel(IN64, OUT16)
+@kernel(IN64, INOUT16)
 def pack_words(values: Any, out: Any) -> None:
-    """out (3 n,) from values (n,)."""
+    """out (3 n,), which may be unaligned, from values (n,)."""
     for i in range(values.size):
         v = values[i]
         out[3 * i] = np.uint16(v & LOW16)

@@ -10,18 +10,20 @@ from libmpc.graph.plan import (
     RectifyStep,
     ReluStep,
     Step,
+    TailStep,
     TruncateStep,
 )
 from libmpc.protocol import input as input_step
 from libmpc.protocol import output, positive, rectify, relu, truncate
 from libmpc.protocol.cost import Cost
+from libmpc.runtime.tail_cost import CORRECTED, tail_cost
 
-_CORRECTED = (ReluStep, TruncateStep, RectifyStep, PositiveStep, OutputStep)
+_CORRECTED = ReluStep | TruncateStep | RectifyStep | PositiveStep | OutputStep | CORRECTED
 
 
 def step_costs(plan: Plan, batch: int) -> dict[int, Cost]:
     """The declared cost of each step for a batch, by index."""
-    return {i: _cost(step, batch * plan.sizes[i]) for i, step in enumerate(plan.steps)}
+    return {index: _cost(step, batch) for index, step in enumerate(plan.steps)}
 
 
 def plan_cost(plan: Plan, batch: int) -> Cost:
@@ -32,13 +34,16 @@ def plan_cost(plan: Plan, batch: int) -> Cost:
 def correction_sizes(plan: Plan, batch: int) -> dict[int, int]:
     """Bytes of each step's correction for party 1; steps without one are left out."""
     return {
-        index: _cost(step, batch * plan.sizes[index]).correction_bytes
-        for index, step in enumerate(plan.steps)
-        if isinstance(step, _CORRECTED)
+        index: cost.correction_bytes
+        for index, cost in step_costs(plan, batch).items()
+        if isinstance(plan.steps[index], _CORRECTED)
     }
 
 
-def _cost(step: Step, count: int) -> Cost:
+def _cost(step: Step, batch: int) -> Cost:
+    if isinstance(step, TailStep):
+        return tail_cost(step, batch)
+    count = batch * step.size
     match step:
         case InputStep():
             return input_step.cost(count)

@@ -20,6 +20,7 @@ from libmpc.graph.plan import (
     RectifyStep,
     ReluStep,
     ScaleStep,
+    TailStep,
     TruncateStep,
 )
 from libmpc.prg import Stream
@@ -28,6 +29,7 @@ from libmpc.protocol import lift, linear, output, positive, product, rectify, re
 from libmpc.protocol.weights import DealerWeights
 from libmpc.runtime import moves
 from libmpc.runtime.cost import correction_sizes
+from libmpc.runtime.tail_deal import deal_tail
 
 Ring = NDArray[np.uint64]
 
@@ -90,6 +92,8 @@ def deal(
                 values[index] = positive.deal(index, sources[0], stream0, stream1, correction)
             case OutputStep():
                 output.deal(index, sources[0], stream0, correction)
+            case _ if isinstance(step, TailStep):
+                values[index] = deal_tail(index, step, batch, sources, stream0, stream1, correction)
             case _:
                 values[index] = moves.apply(step, batch, sources, fill=False)
         sources.clear()

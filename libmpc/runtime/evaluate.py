@@ -11,7 +11,8 @@ from libmpc.protocol.compute import Compute
 from libmpc.protocol.exchange import Exchange
 from libmpc.protocol.weights import EvaluatorWeights
 from libmpc.runtime.bundle import Bundle
-from libmpc.runtime.stages import Running, stage
+from libmpc.runtime.running import Running
+from libmpc.runtime.stages import stage
 
 Ring = NDArray[np.uint64]
 
@@ -31,6 +32,8 @@ class Program:
         self.batch = batch
         self._input_shape = (batch, *plan.input_shape)
         self._output_shape = (batch, *plan.output_shape)
+        width = plan.label_width
+        self._label_shape = None if width is None else (batch, width)
         self._stages = [
             (index, step.reads, plan.last_reads[index], stage(plan, index, weights, batch))
             for index, step in enumerate(plan.steps)
@@ -46,12 +49,15 @@ class Program:
         rerandomise: Stream,
         exchange: Exchange,
         compute: Compute,
+        labels: Ring | None = None,
     ) -> Ring:
         """Run a batch: see ``evaluate``."""
         _check(bundle, self.plan, self.party, self.batch)
         if x_share.shape != self._input_shape or x_share.dtype != np.uint64:
             raise ValueError("the input share does not have the shape of bundle and plan")
-        running = Running(x_share, rerandomise, exchange, compute)
+        if (None if labels is None else labels.shape) != self._label_shape:
+            raise ValueError("the share of the labels does not have the shape of bundle and plan")
+        running = Running(x_share, rerandomise, exchange, compute, labels)
         randomness = bundle.take()
         values: dict[int, Ring] = {}  # m of masked values, [z]_j of additive ones
         try:
@@ -78,6 +84,7 @@ async def evaluate(
     rerandomise: Stream,
     exchange: Exchange,
     compute: Compute | None = None,
+    labels: Ring | None = None,
 ) -> Ring:
     """Run a batch; the bundle is gone afterwards, whatever happens.
 
@@ -89,10 +96,12 @@ async def evaluate(
         rerandomise: the bundle's fresh stream between the two evaluators.
         exchange: the other evaluator.
         compute: where long kernels run; the event loop's executor by default.
+        labels: XOR share of the labels' bits, (batch, label_width), where the plan takes labels.
 
     Returns:
         the additive share of the outputs at scale 2^32, (batch, *output_shape), re-randomised and
-        below 2^48: ready to be sealed for the client.
+        below 2^48: ready to be sealed for the client. Of a plan that ends in bits, their XOR
+        shares, 0 or 1 each; of one that counts, additive shares of integers.
 
     Raises:
         ValueError: share, bundle, weights and plan do not belong together; nothing was used up.
@@ -101,7 +110,7 @@ async def evaluate(
     """
     _check(bundle, plan, weights.party, bundle.batch)
     program = Program(plan, weights, bundle.batch)
-    return await program.run(bundle, x_share, rerandomise, exchange, compute or Compute())
+    return await program.run(bundle, x_share, rerandomise, exchange, compute or Compute(), labels)
 
 
 def _check(bundle: Bundle, plan: Plan, party: int, batch: int) -> None:

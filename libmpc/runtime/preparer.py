@@ -21,6 +21,7 @@ from libmpc.graph.plan import (
     RectifyStep,
     ReluStep,
     ScaleStep,
+    TailStep,
     TruncateStep,
 )
 from libmpc.prg import Stream
@@ -47,6 +48,7 @@ from libmpc.protocol.weights import EvaluatorWeights
 from libmpc.runtime import moves
 from libmpc.runtime.cost import correction_sizes
 from libmpc.runtime.openings import early_openings
+from libmpc.runtime.tail_prepare import PreparedTail, prepare_tail
 
 Ring = NDArray[np.uint64]
 
@@ -72,7 +74,9 @@ class PreparedOpening:
         return self.rest.nbytes + (0 if self.gamma is None else self.gamma.nbytes)
 
 
-Prepared = Ring | PreparedOpening | PreparedRectify | PreparedPositive | PreparedProduct
+Prepared = (
+    Ring | PreparedOpening | PreparedRectify | PreparedPositive | PreparedProduct | PreparedTail
+)
 """One step's randomness. An array is λ_xj of an input, all of [z]_j that does not depend on the
 input at a linear step or lift, and γ_j at the output."""
 
@@ -159,6 +163,11 @@ class Preparer:
                 return output.prepare(index, party, count, stream, correction)
             case BiasStep():
                 return None
+            case _ if isinstance(step, TailStep):
+                part, lam = prepare_tail(index, step, party, self.batch, masks, stream, correction)
+                if lam is not None:
+                    self._masks[index] = lam
+                return part
             case _:
                 if self.plan.kinds[index] == "masked":
                     self._masks[index] = moves.apply(step, self.batch, masks, fill=False)

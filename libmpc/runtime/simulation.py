@@ -26,7 +26,7 @@ from libmpc.runtime.estimates import SECONDS_PER_DEALT_BYTE, SECONDS_PER_MAC
 from libmpc.runtime.evaluate import evaluate
 from libmpc.runtime.preparer import Preparer
 from libmpc.runtime.streamed import NextCorrection, StreamedBundle
-from libmpc.shares import AdditiveShare, new_seed, reconstruct, split
+from libmpc.shares import AdditiveShare, new_seed, reconstruct, split, split_bits
 
 Ring = NDArray[np.uint64]
 WINDOW = 64 << 20
@@ -64,11 +64,12 @@ class Simulation:
         self._observer = observer
         self._window = window
 
-    def query(self, x: Ring) -> Ring:
-        """The outputs at scale 2^32 of encoded inputs at scale 2^16.
+    def query(self, x: Ring, labels: Ring | None = None) -> Ring:
+        """The outputs at scale 2^32 of encoded inputs at scale 2^16; of a plan of bits, these.
 
         Args:
             x: ring elements, (batch, *input_shape).
+            labels: bits of the labels, (batch, label_width), for a plan that takes them.
 
         Returns:
             ring elements below 2^48, (batch, *output_shape).
@@ -78,13 +79,16 @@ class Simulation:
         """
         x0, x1 = split(np.asarray(x, np.uint64))
         with ThreadPoolExecutor(1) as pool:  # a notebook's thread already runs an event loop
-            y0, y1 = pool.submit(asyncio.run, self.run(x0, x1)).result()
+            y0, y1 = pool.submit(asyncio.run, self.run(x0, x1, labels)).result()
+        if self.plan.kinds[-1] == "bits":
+            return y0.values ^ y1.values
         return reconstruct(y0, y1)
 
     async def run(
-        self, x0: AdditiveShare, x1: AdditiveShare
+        self, x0: AdditiveShare, x1: AdditiveShare, labels: Ring | None = None
     ) -> tuple[AdditiveShare, AdditiveShare]:
         """One run on shares of the inputs; returns the shares that the client would get."""
+        halves = (None, None) if labels is None else split_bits(labels)
         batch = x0.values.shape[0]
         keys = [secrets.token_bytes(KEY_BYTES) for _ in range(3)]
         dealt = self._deal(batch, self._stream(keys[0]), self._stream(keys[1]))
@@ -97,10 +101,10 @@ class Simulation:
             for weights in self._evaluators
         ]
         ends = memory_pair(self.traffic)
-        parties = zip(self._evaluators, bundles, (x0, x1), ends, strict=True)
+        parties = zip(self._evaluators, bundles, (x0, x1), halves, ends, strict=True)
         runs = (
-            evaluate(self.plan, weights, bundle, x.values, self._stream(keys[2]), end)
-            for weights, bundle, x, end in parties
+            evaluate(self.plan, weights, bundle, x.values, self._stream(keys[2]), end, labels=half)
+            for weights, bundle, x, half, end in parties
         )
         try:
             y0, y1 = await asyncio.gather(*runs)

@@ -15,11 +15,13 @@ from libmpc.graph.plan import (
     ReluStep,
     ScaleStep,
     Step,
+    TailStep,
     TruncateStep,
 )
 from libmpc.protocol import positive, rectify, relu, truncate
 from libmpc.protocol.shared_bits import plane_bytes
 from libmpc.runtime.openings import early_openings
+from libmpc.runtime.tail_cost import tail_bytes
 
 _WORD = 8
 
@@ -29,7 +31,11 @@ def prepared_sizes(plan: Plan, batch: int) -> dict[int, int]:
     early = set(early_openings(plan).values())
     sizes = {}
     for index, step in enumerate(plan.steps):
-        size = _size(step, batch * step.size)
+        size = (
+            tail_bytes(step, batch)
+            if isinstance(step, TailStep)
+            else _size(step, batch * step.size)
+        )
         if size is not None:
             sizes[index] = size - (_WORD * batch * step.size if index in early else 0)
     return sizes

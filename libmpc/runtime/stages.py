@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,14 +21,12 @@ from libmpc.graph.plan import (
     RectifyStep,
     ReluStep,
     ScaleStep,
+    TailStep,
     TruncateStep,
     WeightedStep,
 )
-from libmpc.prg import Stream
 from libmpc.protocol import input as input_step
 from libmpc.protocol import lift, linear, output, positive, product, rectify, relu, truncate
-from libmpc.protocol.compute import Compute
-from libmpc.protocol.exchange import Exchange
 from libmpc.protocol.positive import PreparedPositive
 from libmpc.protocol.product import PreparedProduct
 from libmpc.protocol.rectify import PreparedRectify
@@ -39,22 +36,10 @@ from libmpc.ring.matmul import Matrix
 from libmpc.runtime import moves
 from libmpc.runtime.estimates import SECONDS_PER_MAC, SECONDS_PER_VALUE
 from libmpc.runtime.preparer import Prepared, PreparedOpening
+from libmpc.runtime.running import Running, Stage
+from libmpc.runtime.tail_stages import tail_stage
 
 Ring = NDArray[np.uint64]
-
-
-class Running(NamedTuple):
-    """What belongs to one run."""
-
-    x_share: Ring
-    rerandomise: Stream
-    exchange: Exchange
-    compute: Compute
-
-
-Stage = Callable[[Running, Sequence[Ring], Prepared | None], Awaitable[Ring]]
-"""From a step's sources and its randomness, which is this run's alone, so that its arrays may
-become the result: the step's value, flat; m where it is masked, [z]_j where it is additive."""
 
 
 def stage(plan: Plan, index: int, weights: EvaluatorWeights, batch: int) -> Stage:
@@ -80,6 +65,8 @@ def stage(plan: Plan, index: int, weights: EvaluatorWeights, batch: int) -> Stag
             return _positive(index, party)
         case OutputStep():
             return _output(index, party)
+        case _ if isinstance(step, TailStep):
+            return tail_stage(index, step, party, batch)
         case _:
             return _move(step, batch, fill=plan.kinds[index] == "masked")
 

@@ -29,6 +29,8 @@ from libmpc.graph.plan import (
     Window,
 )
 from libmpc.graph.reference import run_reference
+from libmpc.graph.tail import with_output
+from libmpc.outputs import parse
 from libmpc.runtime.simulation import Simulation
 
 _IMAGE = (3, 3, 2)
@@ -90,13 +92,30 @@ def wide_matrix() -> Plan:
     )
 
 
+def every_tail() -> list[Plan]:
+    """Tiny networks with every kind of step behind their logits."""
+    few, many = (
+        Plan(
+            steps=(
+                InputStep(shape=(3,)),
+                DenseStep(source=0, inputs=3, outputs=classes),
+                OutputStep(source=1, shape=(classes,)),
+            )
+        )
+        for classes in (5, 40)
+    )
+    kinds = ("label", "topk:2", "scores:3:-1.0:1.0", "count", "confusion")
+    plans = [with_output(few, parse(kind)) for kind in kinds]
+    return [*plans, with_output(many, parse("label"))]
+
+
 def warm_up() -> None:
     """Compile what is not compiled, and run tiny networks with every kind of step in them.
 
     Raises:
         RuntimeError: a tiny network's answer is wrong: this machine must not serve.
     """
-    for plan in (every_step(), wide_matrix()):
+    for plan in (every_step(), wide_matrix(), *every_tail()):
         _check(plan)
 
 
@@ -109,7 +128,11 @@ def _check(plan: Plan) -> None:
         for index, step in plan.linear_steps.items()
     }
     x = _numbers((2, *plan.input_shape))
-    if not np.array_equal(Simulation(plan, weights).query(x), run_reference(plan, weights, x)):
+    labels = None
+    if plan.label_width is not None:
+        labels = np.eye(2, plan.label_width, dtype=np.uint64)
+    answer = Simulation(plan, weights).query(x, labels)
+    if not np.array_equal(answer, run_reference(plan, weights, x, labels)):
         raise RuntimeError("the kernels give wrong results on this machine; reinstall numba")
 
 

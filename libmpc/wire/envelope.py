@@ -7,7 +7,7 @@ from enum import IntEnum
 from typing import Self
 
 from libmpc.wire.errors import WireError
-from libmpc.wire.fields import BytesLike
+from libmpc.wire.fields import MAX_OUTPUT, BytesLike
 from libmpc.wire.manifest import Manifest
 from libmpc.wire.signed import SIGNATURE_BYTES, Signed
 
@@ -17,6 +17,8 @@ TAG_BYTES = 16
 KEY_BYTES = 32
 DIGEST_BYTES = 32
 QUERY_HEAD_BYTES = TAG_BYTES + KEY_BYTES + 1
+OTHER_OUTPUT = 0x80
+LOGITS = "logits"
 MAX_MESSAGE_BYTES = 1 << 30
 """Longest message that a party takes: a sealed push and what goes before it."""
 MAX_SHARE_BYTES = MAX_MESSAGE_BYTES - (16 << 20)
@@ -34,16 +36,22 @@ class Kind(IntEnum):
 class QueryPlaintext:
     """tag (16) | reply public key (32) | kind u8 | payload.
 
+    Where another output than the logits is asked for, 128 is added to the kind, and between it and
+    the payload lies the output: length u8 | ASCII text. SECURITY: sealed in both envelopes, so that
+    nobody on the way sees it, or asks for more than the client did.
+
     Attributes:
         tag: secret, the same in both envelopes of a query; goes into the run digest.
         reply_key: X25519 key to which the evaluator seals its reply.
         kind: ``SEED``: the payload is a 32-byte seed; ``PACKED``: ring values, 6 bytes each.
+        output: what the answer is to be made of (see ``libmpc.outputs``).
     """
 
     tag: bytes = field(repr=False)
     reply_key: bytes = field(repr=False)
     kind: Kind
     payload: BytesLike = field(repr=False)
+    output: str = LOGITS
 
     def encode(self) -> bytes:
         """The plaintext's bytes.
@@ -56,7 +64,13 @@ class QueryPlaintext:
         size = memoryview(self.payload).nbytes
         if size != SEED_BYTES if self.kind is Kind.SEED else not size or size % VALUE_BYTES:
             raise WireError("a query's payload is a seed of 32 bytes, or 6 bytes for each value")
-        return b"".join((self.tag, self.reply_key, bytes([self.kind]), self.payload))
+        form = bytes([self.kind])
+        if self.output != LOGITS:
+            text = self.output.encode()
+            if not 0 < len(text) <= MAX_OUTPUT or not text.isascii():
+                raise WireError(f"an output has at most {MAX_OUTPUT} ASCII characters")
+            form = bytes([self.kind | OTHER_OUTPUT, len(text)]) + text
+        return b"".join((self.tag, self.reply_key, form, self.payload))
 
     @classmethod
     def parse(cls, data: BytesLike, values: int) -> Self:
@@ -69,14 +83,25 @@ class QueryPlaintext:
         if view.nbytes < QUERY_HEAD_BYTES:
             raise WireError("a query's plaintext is too short")
         try:
-            kind = Kind(view[QUERY_HEAD_BYTES - 1])
+            kind = Kind(view[QUERY_HEAD_BYTES - 1] & ~OTHER_OUTPUT)
         except ValueError:
             raise WireError("a query's share is of an unknown kind") from None
-        payload = view[QUERY_HEAD_BYTES:]
+        output, payload = LOGITS, view[QUERY_HEAD_BYTES:]
+        if view[QUERY_HEAD_BYTES - 1] & OTHER_OUTPUT:
+            output, payload = _output(payload)
         if payload.nbytes != (SEED_BYTES if kind is Kind.SEED else VALUE_BYTES * values):
             raise WireError("a query's share does not have the length that its shape asks for")
         tag, reply_key = bytes(view[:TAG_BYTES]), bytes(view[TAG_BYTES : QUERY_HEAD_BYTES - 1])
-        return cls(tag, reply_key, kind, payload)
+        return cls(tag, reply_key, kind, payload, output)
+
+
+def _output(data: memoryview) -> tuple[str, memoryview]:
+    """The output, and what comes behind it."""
+    size = data[0] if data.nbytes else 0
+    text = bytes(data[1 : 1 + size])
+    if not 0 < size <= MAX_OUTPUT or len(text) != size or not text.isascii() or text == b"logits":
+        raise WireError("a query's output is not written as it should be")
+    return text.decode(), data[1 + size :]
 
 
 @dataclass(frozen=True)

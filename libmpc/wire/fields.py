@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator
 
+from libmpc.errors import InputError
+from libmpc.outputs import parse as parse_output
 from libmpc.wire.errors import WireError
 from libmpc.wire.names import MAX_NAME, check_name
 
@@ -16,6 +18,7 @@ BytesLike = bytes | bytearray | memoryview
 MAX_RANK = 8
 MAX_DIM = 1 << 28
 MAX_BATCH = 16384
+MAX_OUTPUT = 64
 MAX_MILLIS = 1 << 53
 MAX_VALUES = 1 << 16
 """Values in one JSON text. A wrong one costs its reader thousands of times its two bytes: 4 MB of
@@ -50,6 +53,13 @@ def _name(value: str) -> str:
     try:
         return check_name(value)
     except WireError as error:
+        raise ValueError(str(error)) from None
+
+
+def _output(value: str) -> str:
+    try:
+        return str(parse_output(value))
+    except InputError as error:
         raise ValueError(str(error)) from None
 
 
@@ -90,4 +100,8 @@ FinalActivation = (
 Version = Annotated[int, Field(ge=1, le=1)]
 Width = Annotated[int, Field(ge=48, le=48, description="bits of the ring")]
 FractionBits = Annotated[int, Field(ge=16, le=16)]
-Output = Literal["logits"]
+Output = Annotated[
+    str,
+    Field(max_length=MAX_OUTPUT, description="the most that answers may tell: an output kind"),
+    AfterValidator(_output),
+]

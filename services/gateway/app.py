@@ -8,9 +8,10 @@ from starlette.middleware import Middleware
 from libmpc._version import __version__
 from services.gateway.auth import require_token
 from services.gateway.errors import HANDLERS, Guard
+from services.gateway.express import Express
 from services.gateway.gateway import Gateway
 from services.gateway.management import management_routes
-from services.gateway.v2 import health_routes, inference_route, v2_routes
+from services.gateway.v2 import health_routes, v2_routes
 
 DESCRIPTION = """\
 Private neural-network inference by three compute parties, in the terms of the Open Inference
@@ -36,11 +37,10 @@ def make_app(gateway: Gateway) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         exception_handlers=HANDLERS,
-        middleware=[Middleware(Guard)],
+        middleware=[Middleware(Guard), Middleware(Express, gateway=gateway)],
     )
     token = [Depends(require_token(gateway.settings.token_sha256))]
     api.include_router(health_routes(gateway))
     api.include_router(management_routes(gateway), dependencies=token)
     api.include_router(v2_routes(gateway), dependencies=token)
-    api.router.routes.insert(0, inference_route(gateway))
     return api

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -60,14 +59,15 @@ async def _infer(gateway: Gateway, name: str, request: Request) -> Response:
 
 async def _wait(query: PendingQuery, request: Request) -> Replies:
     """The replies, unless the client goes away before."""
+    # The body has been read, so all that can still arrive is the disconnect.
     gone = asyncio.ensure_future(request.receive())
+    gone.add_done_callback(lambda _: query.abandon())
     try:
-        # The body has been read, so all that can still arrive is the disconnect.
-        either: set[asyncio.Future[Any]] = {query.answer, gone}
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if not query.answer.done():
-            raise ClientDisconnect
-        return query.answer.result()
+        return await query.answer
+    except asyncio.CancelledError:
+        if gone.done() and not gone.cancelled():
+            raise ClientDisconnect from None
+        raise
     finally:
         gone.cancel()
         if not query.answer.done():

@@ -8,14 +8,11 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from libmpc._version import __version__
-from libmpc.errors import ServiceError
 from libmpc.wire.context import WIRE_VERSION
 from libmpc.wire.signed import Signed
 from services.gateway import documents
-from services.gateway.auth import check_token
 from services.gateway.catalogue import ModelView
 from services.gateway.documents import body, errors
 from services.gateway.gateway import Gateway
@@ -107,23 +104,6 @@ def v2_routes(gateway: Gateway) -> APIRouter:
         return await infer(gateway, name, request)
 
     return router
-
-
-def inference_route(gateway: Gateway) -> Route:
-    """Queries, without what FastAPI does for every request: it takes as long as all of the rest.
-
-    Comes before the documented route and does the same.
-    """
-
-    async def inference(request: Request) -> Response:
-        try:
-            check_token(request, gateway.settings.token_sha256)
-        except ServiceError as error:
-            gateway.metrics.failed(error)
-            raise
-        return await infer(gateway, request.path_params["name"], request)
-
-    return Route("/v2/models/{name}/infer", inference, methods=["POST"], include_in_schema=False)
 
 
 def _metadata(view: ModelView, keys: list[Signed]) -> dict[str, Any]:

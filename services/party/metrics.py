@@ -9,8 +9,10 @@ from prometheus_client import CollectorRegistry
 
 from libmpc.link import GATEWAY
 from libmpc.meters import Histogram
+from libmpc.party.entry import Entry
 from libmpc.party.meters import REASONS, KeyMeters
 from libmpc.party.node import PartyNode
+from libmpc.party.variants import model_of
 from libmpc.runtime import prepared_sizes
 from services.common.metrics import BY_STATUS, Family, Sample, make_registry
 from services.party import families
@@ -70,26 +72,27 @@ class PartyReader:
         yield families.RUN_IMAGES, [], meters.run_images
 
     def _pool(self) -> Iterable[Sample]:
-        entries, levels = self._node.catalog.entries, self._node.pool_levels
+        find, levels = self._node.catalog.find, self._node.pool_levels
         ready: Counter[tuple[str, int]] = Counter()
         size = 0
         # An empty pool shows as 0, and not as nothing; the dealer has none.
         used = self._node.meters.keys if self._node.index != 2 else ()
-        for model, rung in {*levels, *used}:
-            if model in entries:
-                count = levels.get((model, rung), 0)
-                ready[entries[model].record.name, rung] += count
-                size += count * self._bundle_bytes(model, rung)
+        # By name, whatever is answered: no more series than there are stored models.
+        for variant, rung in {*levels, *used}:
+            if (entry := find(variant)) is not None:
+                count = levels.get((variant, rung), 0)
+                ready[entry.record.name, rung] += count
+                size += count * self._bundle_bytes(entry, rung)
         for (name, rung), count in ready.items():
             yield families.POOL_BUNDLES, [name, str(rung)], count
         yield families.POOL_BYTES, [], size
 
-    def _bundle_bytes(self, model: str, rung: int) -> int:
-        key = (model, rung)
+    def _bundle_bytes(self, entry: Entry, rung: int) -> int:
+        key = (entry.variant, rung)
         if key not in self._sizes:
-            entries = self._node.catalog.entries
-            self._sizes = {k: v for k, v in self._sizes.items() if k[0] in entries}
-            self._sizes[key] = sum(prepared_sizes(entries[model].plan, rung).values())
+            stored = self._node.catalog.entries
+            self._sizes = {k: v for k, v in self._sizes.items() if model_of(k[0]) in stored}
+            self._sizes[key] = sum(prepared_sizes(entry.plan, rung).values())
         return self._sizes[key]
 
     def _by_model(self) -> Iterable[Sample]:

@@ -27,15 +27,17 @@ from libmpc.graph.builder import GraphBuilder
 from libmpc.graph.model import Model, build_model
 from libmpc.graph.nodes import FinalActivation
 from libmpc.graph.reference import run_reference
+from libmpc.graph.tail import with_output
 from libmpc.identity.keys import PartyIdentity
 from libmpc.identity.token import is_token, token_sha256
+from libmpc.outputs import parse as parse_output
 from libmpc.party.catalog import Catalog
 from libmpc.party.gateways import refuse
 from libmpc.party.store import Store
 from libmpc.ring import pack, unpack
 from libmpc.sealing.hpke_keys import HpkeKeys
 from libmpc.sealing.seal import seal
-from libmpc.shares import AdditiveShare, expand_seed, new_seed, reconstruct
+from libmpc.shares import AdditiveShare, expand_seed, new_seed, reconstruct, split_bits
 from libmpc.wire import (
     Command,
     Kind,
@@ -158,11 +160,17 @@ class FakeDeployment:
         self.keys[party] = self.new_keys(party)
 
     def publish(
-        self, model: Model, name: str = "tiny", *, replace: str | None = None, serve: bool = True
+        self,
+        model: Model,
+        name: str = "tiny",
+        *,
+        replace: str | None = None,
+        serve: bool = True,
+        output: str = "logits",
     ) -> str:
         """Store a model at all three parties without any HTTP; returns its digest."""
         assert self.owner is not None
-        policy = Policy(serve=serve, replace=replace)
+        policy = Policy(serve=serve, replace=replace, output=output)
         deployment, now = self.deployment.id, self.clock.now()
         push = make_push(model, name, deployment, self.owner, policy, now)
         receipts = [
@@ -281,11 +289,14 @@ class FakeDeployment:
         x1 = unpack(opened[1].payload, header.values).reshape(header.shape)
         model = self.models[header.model]
         x = reconstruct(AdditiveShare(x0), AdditiveShare(x1))
-        y = run_reference(model.plan, model.weights, x)
+        assert opened[0].output == opened[1].output
+        kind = parse_output(opened[0].output)
+        y = run_reference(with_output(model.plan, kind), model.weights, x)
         r = expand_seed(new_seed(), y.shape)
+        halves = split_bits(y) if kind.in_bits else (y - r, r)
         digest = secrets.token_bytes(32)
         replies = []
-        for party, share in enumerate((y - r, r)):
+        for party, share in enumerate(halves):
             plain = ReplyPlaintext(self.run_digest(digest, party), pack(share)).encode()
             info = reply_info(self.deployment.id, header.model, party, header.number)
             replies.append(seal(opened[party].reply_key, info, plain))

@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
+from libmpc import answers, outputs
 from libmpc.client import AsyncClient, Client
 from libmpc.client.many import Batches
 from libmpc.errors import ConflictError, InputError, IntegrityError, UnavailableError
@@ -55,6 +56,38 @@ def test_lists_files_and_labels(
     labels = client.query_many("labels", x, batch_size=2, final=True)
     assert np.array_equal(labels, apply_final("argmax", model.reference(x)))
     assert labels.dtype == np.int64
+
+
+@pytest.mark.parametrize("output", ["label", "topk:2", "scores:3", "logits", None])
+def test_any_output(fake: FakeDeployment, client: Client, model: Model, output: str | None) -> None:
+    x = images(9)
+    wanted = answers.plain(outputs.parse(output or "logits"), model.reference(x))
+    found = client.query_many("tiny", x, output=output, batch_size=4)
+    assert found.dtype == wanted.dtype
+    assert np.array_equal(found, wanted)
+
+    async def main() -> None:
+        async with AsyncClient(fake.path, transport=fake.transport(), clock=fake.clock) as other:
+            again = await other.query_many("tiny", x, output=output, batch_size=2)
+            assert np.array_equal(again, wanted)
+
+    asyncio.run(main())
+    assert len(fake.numbers) == 3 + 5
+
+
+def test_the_owner_s_policy_is_the_default(
+    fake: FakeDeployment, client: Client, model: Model
+) -> None:
+    fake.publish(model, "labels", output="label")
+    x = images(5)
+    found = client.query_many("labels", x, batch_size=2)
+    assert np.array_equal(found, model.reference(x).argmax(axis=1))
+    asked = len(fake.numbers)
+    for output in ("logits", "topk:2", "everything"):
+        with pytest.raises(InputError) as caught:
+            client.query_many("labels", x, output=output)
+        assert "sample" not in str(caught.value)
+    assert len(fake.numbers) == asked
 
 
 def test_several_are_under_way(fake: FakeDeployment, connect: Callable[..., Client]) -> None:

@@ -48,6 +48,24 @@ def test_nothing_random_is_used_twice(client: Client, fake: FakeDeployment) -> N
     assert len(set(fake.numbers)) == len(set(fake.seeds)) == 20
 
 
+def test_what_the_owner_does_not_allow_is_not_asked(client: Client, fake: FakeDeployment) -> None:
+    fake.publish(tiny_model(), "labels", output="label")
+    fake.publish(tiny_model(final="softmax"), "free")
+    for name, output, final in (
+        ("labels", "logits", False),
+        ("labels", "topk:2", False),
+        ("labels", None, True),
+        ("free", "label", True),
+        ("free", "topk:4", False),
+        ("free", "count", False),
+        ("free", "labels", False),
+    ):
+        with pytest.raises(InputError):
+            client.query(name, images(), output=output, final=final)
+    assert not [path for method, path in fake.requests if method == "POST"]
+    assert client.describe("labels").output == "label"
+
+
 @pytest.mark.parametrize("final", ["softmax", "log_softmax", "sigmoid", "argmax", None])
 def test_the_last_activation_is_the_client_s(
     client: Client, fake: FakeDeployment, final: FinalActivation | None

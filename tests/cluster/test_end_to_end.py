@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import libmpc
-from libmpc import data
+from libmpc import answers, data, outputs
 from libmpc.graph.model import Model
 from tests.cluster.programs import is_running
 
@@ -88,6 +93,85 @@ def test_share_serve_stop_delete(
     with pytest.raises(libmpc.ModelNotFoundError):
         client.query("mnist", x)
     assert [one.name for one in cluster.models()] == []
+
+
+def test_labels_and_scores(
+    cluster: libmpc.LocalCluster, client: libmpc.Client, model: Model
+) -> None:
+    x = data.digits()[0][:20]
+    logits = model.reference(x)
+    served = cluster.share(model, "labels", serve=True)
+    for output in ("label", "topk:3", "scores:4", "scores:0", "logits", None):
+        answer = client.query("labels", x, output=output)
+        wanted = answers.plain(outputs.parse(output or "logits"), logits)
+        assert answer.dtype == wanted.dtype
+        assert np.array_equal(answer, wanted)
+    served.delete()
+
+
+def test_an_owner_may_allow_labels_only(
+    cluster: libmpc.LocalCluster, client: libmpc.Client, model: Model
+) -> None:
+    x = data.digits()[0][:3]
+    with pytest.raises(libmpc.InputError):
+        cluster.share(model, "only", output="lable")
+    with pytest.raises(libmpc.ModelError, match="fewer"):
+        cluster.share(model, "only", output="topk:11")
+    served = cluster.share(model, "only", serve=True, output="label")
+    assert client.describe("only").output == "label"
+    labels = client.query("only", x)
+    assert np.array_equal(labels, model.reference(x).argmax(axis=1))
+    for output in ("logits", "topk:2"):
+        with pytest.raises(libmpc.InputError, match="allows it to answer with label only"):
+            client.query("only", x, output=output)
+    served.delete()
+
+
+def test_the_command_line_asks_for_labels(cluster: libmpc.LocalCluster, tmp_path: Path) -> None:
+    images = data.digits()[0][:5]
+    np.save(tmp_path / "in.npy", images)
+    cli = partial(_run, tmp_path, str(cluster.deployment))
+    pushed = cli(
+        "push",
+        data.model_path(data.MODELS[0]),
+        "--name",
+        "cli",
+        "--input-range",
+        0,
+        1,
+        "--serve",
+        "--output",
+        "topk:3",
+    )
+    assert pushed["output"] == "topk:3"
+    reference = libmpc.load_model(data.model_path(data.MODELS[0]), input_range=(0, 1))
+    logits = reference.reference(images)
+    for options, kind in (
+        (("--output", "label"), "label"),
+        (("--output", "label", "--batch-size", 2), "label"),
+        (("--batch-size", 3), "topk:3"),
+        ((), "topk:3"),
+    ):
+        answer = cli("query", "cli", "in.npy", "--out", "out.npy", *options)
+        assert (answer["output"], answer["dtype"]) == (kind, "int64")
+        wanted = answers.plain(outputs.parse(kind), logits)
+        assert np.array_equal(np.load(tmp_path / "out.npy"), wanted)
+    cluster.model("cli").delete()
+
+
+def _run(directory: Path, deployment: str, *words: object) -> dict[str, object]:
+    result = subprocess.run(
+        [sys.executable, "-m", "libmpc", *map(str, words), "--json"],
+        cwd=directory,
+        env={**os.environ, "LIBMPC_DEPLOYMENT": deployment},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    found: dict[str, object] = json.loads(result.stdout)
+    return found
 
 
 def test_a_refused_input_is_not_counted(

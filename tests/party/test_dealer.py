@@ -42,7 +42,7 @@ class Sent:
         shares = share_weights(PLAN, WEIGHTS, new_seed(), new_seed())
         self.weights = DealerWeights.from_payload(PLAN, shares[2])
         entry = SimpleNamespace(plan=PLAN, weights=self.weights, sharing=bytes(32))
-        catalog: Any = SimpleNamespace(entries={MODEL: entry})
+        catalog: Any = SimpleNamespace(find={MODEL: entry}.get)
         return Dealer(
             catalog=catalog,
             streams=streams_for,

@@ -22,7 +22,7 @@ from services.party.families import FAMILIES
 from services.party.metrics import party_registry
 from tests.party.test_pool import KEY, fill
 from tests.party.test_queries import PLAN, WEIGHTS, inputs, statuses
-from tests.party.triple import Triple, expected, triple, until
+from tests.party.triple import Triple, expected, perceptron, triple, until
 
 
 def values(parties: Triple, party: int) -> Callable[..., float | None]:
@@ -55,7 +55,7 @@ def test_everything_is_counted_once(tmp_path: Path) -> None:
                 assert sum(n or 0 for n in (*refused, late)) == 1
                 for phase in ("opening", "waiting", "sealing"):
                     count = value("party_query_phase_seconds_count", phase=phase)
-                    assert count == (4 if (phase, party) == ("opening", 1) else 3)
+                    assert count == (4 if phase == "opening" else 3)
                 assert value("party_run_phase_seconds_count", phase="evaluation") == 3
                 assert value("party_round_seconds_count") == 3 * rounds
                 assert value("party_run_images_sum") == 9
@@ -73,6 +73,32 @@ def test_everything_is_counted_once(tmp_path: Path) -> None:
             assert dealer("party_queries_total", outcome="answered") == 0
             key = {"model": "mnist", "batch": "1"}
             assert (dealer("party_bundles_dealt_total", **key) or 0) >= 2
+
+    asyncio.run(main())
+
+
+def test_what_is_answered_makes_no_series(tmp_path: Path) -> None:
+    """Clients choose among outputs, so neither counters nor metrics have one for each."""
+    plan, weights = perceptron(outputs=10)
+
+    async def main() -> None:
+        async with triple(tmp_path) as parties:
+            gateway = await parties.gateway()
+            model = await gateway.push(plan, weights)
+            asked = ("label", "topk:2", "topk:3", "scores:3", "logits")
+            for output in asked:
+                await gateway.query(inputs(1), output=output)
+            key = {"model": "mnist", "batch": "1"}
+            for party in (0, 1):
+                node, value = parties.nodes[party], values(parties, party)
+                assert value("party_runs_total", **key, outcome="finished") == len(asked)
+                assert value("party_bundles_used_total", **key) == len(asked)
+                assert set(node.meters.keys) == {(model, 1)}
+                held = [count for (_, rung), count in node.pool_levels.items() if rung == 1]
+                assert value("party_pool_bundles", **key) == sum(held)
+            registry = party_registry(parties.nodes[2])
+            samples = (sample for metric in registry.collect() for sample in metric.samples)
+            assert {s.labels["model"] for s in samples if "model" in s.labels} == {"mnist"}
 
     asyncio.run(main())
 

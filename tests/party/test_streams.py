@@ -26,7 +26,7 @@ from tests.party.test_streaming import DEEP
     ],
 )
 def test_batch_sizes_follow_from_bytes(window: int, above: int, ladder: tuple[int, ...]) -> None:
-    entry: Any = SimpleNamespace(record=SimpleNamespace(model="ab" * 32), plan=DEEP)
+    entry: Any = SimpleNamespace(variant="ab" * 32, plan=DEEP)
     sizes = Sizes(above, window)
     assert sizes.ladder(entry) == ladder
     assert sizes.streamed(entry, 1) == (above == 0)

@@ -14,11 +14,12 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from numpy.typing import NDArray
 
+from libmpc.answers import Answer, combine
 from libmpc.clock import Clock, SystemClock
 from libmpc.credentials import Credential
 from libmpc.deployment import Deployment
 from libmpc.deployment_local import LocalPorts, make_all
-from libmpc.fixedpoint import decode, encode
+from libmpc.fixedpoint import encode
 from libmpc.graph.plan import DenseStep, InputStep, OutputStep, Plan, ReluStep
 from libmpc.identity.keys import GatewayIdentity, PartyIdentity
 from libmpc.identity.signing import SigningKey, verify_descriptor, verify_document
@@ -35,6 +36,7 @@ from libmpc.link import (
     memory_pair,
 )
 from libmpc.link import connect as open_link
+from libmpc.outputs import OutputKind, answer_shape, parse
 from libmpc.party.framing import join
 from libmpc.party.messages import (
     Batch,
@@ -322,7 +324,11 @@ class Gateway:
         return verify_descriptor(keys, signed, deployment.id, name)
 
     async def seal_query(
-        self, x: NDArray[np.float64], name: str = "mnist", header: QueryHeader | None = None
+        self,
+        x: NDArray[np.float64],
+        name: str = "mnist",
+        header: QueryHeader | None = None,
+        outputs: tuple[str, str] = ("logits", "logits"),
     ) -> SealedQuery:
         descriptor = await self.describe(name)
         keys = [await self.key(p) for p in (0, 1)]
@@ -343,11 +349,12 @@ class Gateway:
                 reply.public_key().public_bytes_raw(),
                 ShareKind.PACKED,
                 bytes(pack(shares[party].values)),
+                outputs[party],
             )
             info = query_info(self.parties.deployment.id, header, party)
             key = bytes.fromhex(keys[party].public_key)
             envelopes.append(seal(key, info, plain.encode()))
-        return SealedQuery(header, envelopes, reply, descriptor)
+        return SealedQuery(header, envelopes, reply, descriptor, parse(outputs[0]))
 
     async def send(
         self, queries: Sequence[SealedQuery], timeout_ms: int = 10_000
@@ -369,8 +376,10 @@ class Gateway:
             await self.links[party].send(Kind.BATCH, request, 0, *join(batch.encode(), *data))
         return futures
 
-    async def query(self, x: NDArray[np.float64], name: str = "mnist") -> NDArray[np.float64]:
-        query = await self.seal_query(x, name)
+    async def query(
+        self, x: NDArray[np.float64], name: str = "mnist", output: str = "logits"
+    ) -> Answer:
+        query = await self.seal_query(x, name, outputs=(output, output))
         (futures,) = await self.send([query])
         replies = await asyncio.gather(*futures, return_exceptions=True)
         for reply in replies:
@@ -385,9 +394,10 @@ class SealedQuery:
     envelopes: list[bytes]
     reply_key: X25519PrivateKey
     descriptor: Descriptor
+    kind: OutputKind
 
-    def open(self, replies: Sequence[bytes], deployment: Deployment) -> NDArray[np.float64]:
-        shape = (self.header.batch, *self.descriptor.output_shape)
+    def open(self, replies: Sequence[bytes], deployment: Deployment) -> Answer:
+        shape = (self.header.batch, *answer_shape(self.kind, self.descriptor.output_shape))
         count = int(np.prod(shape))
         halves = []
         digests = set()
@@ -397,7 +407,7 @@ class SealedQuery:
             digests.add(plain.run_digest)
             halves.append(unpack(plain.share, count))
         assert len(digests) == 1
-        return decode(halves[0] + halves[1], 32).reshape(shape)
+        return combine(self.kind, halves[0].reshape(shape), halves[1].reshape(shape))
 
 
 def perceptron(

@@ -26,6 +26,10 @@ MODULES = (
     "libmpc.protocol.compare_deal_kernels",
     "libmpc.protocol.select_kernels",
     "libmpc.protocol.select_deal_kernels",
+    "libmpc.protocol.pick_kernels",
+    "libmpc.protocol.top_kernels",
+    "libmpc.protocol.wide_deal_kernels",
+    "libmpc.protocol.wide_kernels",
 )
 
 
@@ -68,6 +72,7 @@ def test_all_kernels_are_found() -> None:
     for step in ("relu", "truncate", "sign"):
         assert {f"compare_{step}", f"combine_{step}"} <= names
     assert {"deal_sign", "deal_borrow"} <= names
+    assert {"compare_wide", "combine_wide", "deal_wide", "deal_one_hot", "choose_pick"} <= names
     for step in ("relu", "truncate", "rectify", "positive"):
         assert {f"choose_{step}", f"deal_{step}"} <= names
 

@@ -92,6 +92,7 @@ class Parties:
         keys: tuple[int, int] = (0, 0),
         rerandomise: int = 0,
         window: int | None = None,
+        labels: tuple[Words, Words] | tuple[None, None] = (None, None),
     ) -> tuple[Words, Words]:
         """The shares that the two evaluators release; with a window, from streamed bundles."""
         self.messages.clear()
@@ -112,6 +113,7 @@ class Parties:
                         (x0, x1)[j],
                         self.stream(2, rerandomise, j),
                         self._recorded(j, ends[j]),
+                        labels=labels[j],
                     )
                     for j in (0, 1)
                 )

@@ -15,7 +15,7 @@ import libmpc.protocol
 import libmpc.ring
 from libmpc.graph.plan import Step
 from libmpc.runtime import warm_up, warmup
-from libmpc.runtime.warmup import every_step
+from libmpc.runtime.warmup import every_step, every_tail
 
 
 def kernels() -> dict[int, tuple[str, Dispatcher]]:
@@ -57,7 +57,7 @@ def test_every_kernel_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_step_runs() -> None:
-    ops = {step.op for step in every_step().steps}
+    ops = {step.op for plan in (every_step(), *every_tail()) for step in plan.steps}
     assert ops == {step.model_fields["op"].default for step in Step.__args__}
 
 

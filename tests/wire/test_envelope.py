@@ -101,7 +101,8 @@ def test_query_vectors(vector: dict[str, Any]) -> None:
     with pytest.raises(WireError):
         QueryPlaintext.parse(data + b"\0", values)
     for kind in range(2, 256):
-        with pytest.raises(WireError, match="unknown kind"):
+        known = kind & 0x7F < 2  # with another output before the payload, which is cut off then
+        with pytest.raises(WireError, match="written|length" if known else "unknown kind"):
             QueryPlaintext.parse(data[:48] + bytes([kind]) + data[49:], values)
 
 
@@ -147,7 +148,8 @@ def test_reply_vector() -> None:
 def test_query_round_trip(tag: bytes, key: bytes, values: int, data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(Kind))
     payload = data.draw(keys if kind is Kind.SEED else packed(values))
-    plaintext = QueryPlaintext(tag, key, kind, payload)
+    output = data.draw(st.sampled_from(["logits", "label", "topk:3", "x" * 64]))
+    plaintext = QueryPlaintext(tag, key, kind, payload, output)
     assert QueryPlaintext.parse(memoryview(plaintext.encode()), values) == plaintext
 
 
@@ -183,6 +185,9 @@ def test_noise(data: bytes, values: int) -> None:
         QueryPlaintext(bytes(16), bytes(32), Kind.SEED, bytes(36)),
         QueryPlaintext(bytes(16), bytes(32), Kind.PACKED, bytes(32)),
         QueryPlaintext(bytes(16), bytes(32), Kind.PACKED, b""),
+        QueryPlaintext(bytes(16), bytes(32), Kind.SEED, bytes(32), ""),
+        QueryPlaintext(bytes(16), bytes(32), Kind.SEED, bytes(32), "x" * 65),
+        QueryPlaintext(bytes(16), bytes(32), Kind.SEED, bytes(32), "\u00e4"),
         PushPlaintext(Signed(document=b"x", signature=bytes(64)), b""),
         ReplyPlaintext(bytes(31), bytes(6)),
         ReplyPlaintext(bytes(32), bytes(7)),
@@ -194,6 +199,19 @@ def test_nothing_wrong_is_encoded(
 ) -> None:
     with pytest.raises(WireError):
         plaintext.encode()
+
+
+@pytest.mark.parametrize(
+    "output", [b"", b"\x00", b"\x05labe", b"\x06logits", b"\x41" + b"x" * 65, b"\x02\xc3\xa4"]
+)
+def test_an_output_is_written_in_one_way(output: bytes) -> None:
+    head = bytes(16) + bytes(32)
+    with pytest.raises(WireError):
+        QueryPlaintext.parse(head + b"\x80" + output + bytes(32), 1)
+    with pytest.raises(WireError):
+        QueryPlaintext.parse(head + b"\x80" + output, 1)
+    assert QueryPlaintext.parse(head + b"\x80\x05label" + bytes(32), 1).output == "label"
+    assert QueryPlaintext.parse(head + b"\x81\x05label" + bytes(6), 1).kind is Kind.PACKED
 
 
 def test_payloads_are_views() -> None:

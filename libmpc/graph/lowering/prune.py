@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from libmpc.graph.plan import AddStep, ConcatStep, InputStep, ProductStep, Step
+from libmpc.graph.plan import AddStep, ConcatStep, InputStep, ProductStep, Step, TailStep
 
 
 def rewired(step: Step, index: Mapping[int, int]) -> Step:
     """The step with other numbers for what it reads."""
+    assert not isinstance(step, TailStep)
     if isinstance(step, InputStep):
         return step
     if isinstance(step, (AddStep, ConcatStep, ProductStep)):

@@ -18,12 +18,13 @@ Dims = Annotated[tuple[Dim, ...], Field(max_length=MAX_RANK)]
 Shape = Annotated[tuple[Dim, ...], Field(min_length=1, max_length=MAX_RANK)]
 Index = Annotated[int, Field(ge=0, lt=MAX_STEPS)]
 
-Kind: TypeAlias = Literal["masked", "additive"]
+Kind: TypeAlias = Literal["masked", "additive", "bits"]
 """How a step's value is held.
 
 ``masked``: scale 2^16; both evaluators know m = x + λ_0 + λ_1, evaluator j also λ_j, the dealer
 λ_0 and λ_1. ``additive``: scale 2^32; z = z_0 + z_1 + d, where evaluator j knows z_j and only the
-dealer knows d.
+dealer knows d. ``bits``: b = b_0 ⊕ b_1 between the evaluators, of which the dealer knows nothing;
+a word of value 0 or 1 each in memory (``tail``).
 """
 
 
@@ -44,7 +45,9 @@ class BaseStep(Part):
     """One step; ``op`` names it in the encoding."""
 
     takes: ClassVar[Kind | None] = None
-    """Kind of every source; ``None``: either, and all of them the same."""
+    """Kind of every source; ``None``: masked or additive, and all of them the same."""
+    takes_each: ClassVar[tuple[Kind, ...] | None] = None
+    """Kind of each source, where they differ."""
     makes: ClassVar[Kind | None] = None
     """Kind of the result; ``None``: that of the sources."""
 

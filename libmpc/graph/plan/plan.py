@@ -33,6 +33,19 @@ from libmpc.graph.plan.moves import (
     SumPoolStep,
     SumStep,
 )
+from libmpc.graph.plan.tail import (
+    IndexStep,
+    LabelsStep,
+    MaskStep,
+    MatchStep,
+    OffsetStep,
+    OutputBitsStep,
+    PickBitsStep,
+    PickStep,
+    ShiftStep,
+    TallyStep,
+    TopStep,
+)
 
 PLAN_VERSION: Literal[2] = 2
 MAX_WEIGHTS = 1 << 30
@@ -65,7 +78,18 @@ Step = (
     | TruncateStep
     | RectifyStep
     | PositiveStep
+    | MaskStep
+    | TopStep
+    | IndexStep
+    | PickStep
+    | PickBitsStep
+    | LabelsStep
+    | MatchStep
+    | TallyStep
+    | OffsetStep
+    | ShiftStep
     | OutputStep
+    | OutputBitsStep
 )
 _AnyStep = Annotated[Step, Field(discriminator="op")]
 
@@ -85,8 +109,11 @@ class Plan(Part):
         ops = [s.op for s in self.steps]
         if ops[0] != "input" or "input" in ops[1:]:
             raise ValueError("the first step, and no other, must be the input")
-        if ops[-1] != "output" or "output" in ops[:-1]:
+        ends = {"output", "output_bits"}
+        if ops[-1] not in ends or ends.intersection(ops[:-1]):
             raise ValueError("the last step, and no other, must be the output")
+        if ops.count("labels") > 1:
+            raise ValueError("there can be one step that takes labels")
         kinds: list[Kind] = []
         for index, step in enumerate(self.steps):
             kinds.append(self._check(index, step, kinds))
@@ -115,8 +142,15 @@ class Plan(Part):
                 raise ValueError(
                     f"step {index} takes {size} values, its source has {self.steps[source].size}"
                 )
-        read = {kinds[source] for source in step.reads}
-        if len(read) > 1 or (step.takes is not None and read != {step.takes}):
+        each = tuple(kinds[source] for source in step.reads)
+        read = set(each)
+        if step.takes_each is not None:
+            fits = each == step.takes_each
+        elif step.takes is not None:
+            fits = read == {step.takes}
+        else:
+            fits = len(read) <= 1 and "bits" not in read
+        if not fits:
             raise ValueError(f"step {index} ({step.op}) cannot read values of kind {sorted(read)}")
         if isinstance(step, PadStep) and step.value and read != {"masked"}:
             raise ValueError(f"step {index}: an additive value can only be padded with 0")
@@ -148,6 +182,11 @@ class Plan(Part):
         for source, index in last.items():
             ends[index].append(source)
         return tuple(tuple(sources) for sources in ends)
+
+    @property
+    def label_width(self) -> int | None:
+        """Bits of each sample's label, if labels are a second input."""
+        return next((s.width for s in self.steps if isinstance(s, LabelsStep)), None)
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -29,6 +29,7 @@ from libmpc.graph.plan import (
     Step,
     SumPoolStep,
     SumStep,
+    TailStep,
     TruncateStep,
     WeightedStep,
 )
@@ -48,7 +49,7 @@ def run_step(step: Step, constants: tuple[Floats, Floats], sources: Sequence[Flo
         (batch, values of the result).
     """
     batch = len(sources[0])
-    assert not isinstance(step, InputStep)
+    assert not isinstance(step, InputStep | TailStep)
     if isinstance(step, (DenseStep, ConvStep, ScaleStep)):
         out = multiply(step, constants[0], sources[0]) + spread(step, constants[1])
     elif isinstance(step, BiasStep):
