@@ -10,9 +10,10 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from libmpc.errors import IntegrityError, ModelError
+from libmpc.errors import InputError, IntegrityError, ModelError
 from libmpc.graph.plan import DenseStep, InputStep, OutputStep, Plan, ReluStep
 from libmpc.identity.signing import SigningKey, verify_document
+from libmpc.outputs import parse as parse_output
 from libmpc.party import messages
 from libmpc.party.epoch import EpochReport
 from libmpc.party.framing import join as frame
@@ -185,6 +186,14 @@ def _query(data: bytes) -> object:
     return found
 
 
+def _output(data: bytes) -> object:
+    text = data.decode("latin-1")
+    found = parse_output(text)
+    if str(found) != text:
+        raise WrongError("two spellings of one output")
+    return found
+
+
 def _push(data: bytes) -> object:
     found = PushPlaintext.parse(data)
     if found.encode() != data:
@@ -225,7 +234,7 @@ def targets() -> list[Target]:
     manifest = OWNER.sign_document(documents()["manifest"])
     query = [
         QueryPlaintext(bytes(16), bytes(32), ShareKind.PACKED, bytes(24)),
-        QueryPlaintext(bytes(16), bytes(32), ShareKind.SEED, bytes(32)),
+        QueryPlaintext(bytes(16), bytes(32), ShareKind.SEED, bytes(32), "label"),
     ]
     batch = [json.loads(controls()["Batch"].encode()), b"envelopes"]
     found = [
@@ -241,6 +250,12 @@ def targets() -> list[Target]:
         _envelope(),
         Target("batch with envelopes", [batch], _framing, (WireError,), join=_framed),
         Target("query plaintext", [[one.encode()] for one in query], _query, (WireError,)),
+        Target(
+            "output",
+            [[b"logits"], [b"label"], [b"topk:3"], [b"scores:4:-8.0:8.0"], [b"confusion"]],
+            _output,
+            (InputError,),
+        ),
         Target(
             "push plaintext", [[PushPlaintext(manifest, b"share").encode()]], _push, (WireError,)
         ),
