@@ -38,6 +38,7 @@ from libmpc.wire import (
     WireError,
 )
 from libmpc.wire import Kind as ShareKind
+from libmpc.wire.evaluation import Evaluation
 from tests.fuzz.harness import MIB, Target, WrongError
 
 H8, H16, H32 = "0a" * 8, "1b" * 16, "2c" * 32
@@ -191,6 +192,13 @@ def _output(data: bytes) -> object:
     found = parse_output(text)
     if str(found) != text:
         raise WrongError("two spellings of one output")
+    return found
+
+
+def _evaluation(data: bytes) -> object:
+    found, index, rest = Evaluation.parse(memoryview(data))
+    if found.encode(index) + bytes(rest) != data or found.rows_of(index) < 1:
+        raise WrongError("another evaluation than was sent")
     return found
 
 
