@@ -257,6 +257,12 @@ def targets() -> list[Target]:
         _signed(),
         _envelope(),
         Target("batch with envelopes", [batch], _framing, (WireError,), join=_framed),
+        Target(
+            "evaluation",
+            [[Evaluation(bytes(16), 100, 32, b"cells").encode(3)]],
+            _evaluation,
+            (WireError,),
+        ),
         Target("query plaintext", [[one.encode()] for one in query], _query, (WireError,)),
         Target(
             "output",
