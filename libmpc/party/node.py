@@ -47,6 +47,10 @@ from libmpc.wire.envelope import MAX_MESSAGE_BYTES
 log = logging.getLogger(__name__)
 
 TIDY_SECONDS = 20.0
+#: at the same time; before it has shown its key somebody may have sent a window, 16 MiB
+MAX_HANDSHAKES = 32
+#: a gateway has one, and another one for each push
+MAX_GATEWAY_LINKS = 64
 NICE = 10
 
 
@@ -123,6 +127,7 @@ class PartyNode:
         self._executor: Executor = ThreadPoolExecutor(self.settings.workers, "libmpc-deal", first)
         self._tasks: set[asyncio.Task[None]] = set()
         self._ports: set[Link] = set()
+        self._handshakes = 0
         self._role: Role | None = None
         self._told: dict[str, int] = {}  # counts of models with a limit, as the dealer has them
         self.desk = QueryDesk(
@@ -209,6 +214,10 @@ class PartyNode:
 
     async def accept(self, stream: ByteStream) -> None:
         """Serve whoever has opened ``stream``, a peer or a gateway, until it ends."""
+        if self._handshakes >= MAX_HANDSHAKES:
+            log.warning("a connection was refused: too many handshakes at once")
+            return
+        self._handshakes += 1
         try:
             link = await accept(
                 stream,
@@ -220,7 +229,12 @@ class PartyNode:
         except LibmpcError as error:
             log.warning("a connection was refused: %s", getattr(error, "reason", error))
             return
+        finally:
+            self._handshakes -= 1
         if not self._members.accepts(link):  # the file was replaced during the handshake
+            await link.close()
+        elif link.peer == GATEWAY and len(self._ports) >= MAX_GATEWAY_LINKS:
+            log.warning("a gateway's link was refused: there are %d", len(self._ports))
             await link.close()
         elif link.peer == GATEWAY:
             self._ports.add(link)

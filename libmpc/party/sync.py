@@ -11,17 +11,16 @@ from __future__ import annotations
 import logging
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import FailFast, Field
 
 from libmpc.errors import LibmpcError
 from libmpc.party.catalog import Catalog
-from libmpc.party.messages import Commit, Control
+from libmpc.party.messages import MAX_MODELS, Commit, Control
 from libmpc.wire.fields import Hex32
 from libmpc.wire.signed import Signed
 
 log = logging.getLogger(__name__)
 
-MAX_MODELS = 4096
 COUNTS_MINOR = 1
 
 Served = Annotated[int, Field(ge=0, le=1 << 62)]
@@ -32,15 +31,15 @@ class ModelReport(Control):
 
     model: Hex32
     served: Served = 0  # from wire version 1.1 on
-    certificate: Annotated[tuple[Signed, ...], Field(max_length=3)]
+    certificate: Annotated[tuple[Signed, ...], Field(max_length=3), FailFast()]
     command: Signed | None
 
 
 class CatalogReport(Control):
     """Everything that one party has in force, and what it has deleted."""
 
-    models: Annotated[tuple[ModelReport, ...], Field(max_length=MAX_MODELS)]
-    deleted: Annotated[tuple[Signed, ...], Field(max_length=MAX_MODELS)]
+    models: Annotated[tuple[ModelReport, ...], Field(max_length=MAX_MODELS), FailFast()]
+    deleted: Annotated[tuple[Signed, ...], Field(max_length=MAX_MODELS), FailFast()]
 
 
 def report(catalog: Catalog, minor: int) -> bytes:

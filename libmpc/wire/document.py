@@ -8,7 +8,9 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from libmpc.wire.errors import WireError
-from libmpc.wire.fields import BytesLike, Version
+from libmpc.wire.fields import MAX_VALUES, BytesLike, Version, too_many_values
+
+_MAX_FAULTS = 256
 
 
 class _DuplicateError(ValueError):
@@ -40,6 +42,7 @@ class Document(BaseModel):
     LABEL: ClassVar[str]
     """The context label under which a document of this kind is signed; its name in messages."""
     MAX_BYTES: ClassVar[int] = 16384
+    MAX_VALUES: ClassVar[int] = MAX_VALUES
 
     version: Version = 1
 
@@ -53,12 +56,15 @@ class Document(BaseModel):
         """Read a document from a stranger.
 
         Raises:
-            WireError: too long, no UTF-8 JSON object, a field missing, unknown, twice, of another
-                type or out of bounds, or a version that this release does not know.
+            WireError: too long or of too many values, no UTF-8 JSON object, a field missing,
+                unknown, twice, of another type or out of bounds, or a version that this release
+                does not know.
         """
         if len(data) > cls.MAX_BYTES:
             raise WireError(f"the {cls.LABEL} has more than {cls.MAX_BYTES} bytes")
         data = bytes(data)
+        if too_many_values(data, cls.MAX_VALUES):
+            raise WireError(f"the {cls.LABEL} has more than {cls.MAX_VALUES} values")
         try:
             # pydantic first: its parser bounds the depth before json's recursive one sees it.
             document = cls.model_validate_json(data)
@@ -77,6 +83,8 @@ class Document(BaseModel):
 
 def describe(error: ValidationError) -> str:
     """Where and what the first problem is, without the value that was found there."""
+    if error.error_count() > _MAX_FAULTS:  # pydantic tells of all of them, or of none
+        return "too much of it is wrong"
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
     # A location holds a received key where that key is unknown; do not repeat it.
     known = first["type"] != "extra_forbidden"

@@ -45,6 +45,7 @@ class Manifest(Document):
 
     LABEL: ClassVar[str] = "manifest"
     MAX_BYTES: ClassVar[int] = 12 << 20
+    MAX_VALUES: ClassVar[int] = (1 << 17) + 64  # those of the plan, as commas of its text
 
     deployment: Hex16
     name: Name

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from libmpc.wire.document import describe
 from libmpc.wire.errors import WireError
-from libmpc.wire.fields import Base64, BytesLike
+from libmpc.wire.fields import Base64, BytesLike, too_many_values
 
 SIGNATURE_BYTES = 64
 MAX_DOCUMENT_BYTES = 16 << 20
@@ -67,8 +67,11 @@ class Signed(BaseModel):
         """
         if len(data) > 2 * MAX_DOCUMENT_BYTES:
             raise WireError("the signed document is too long")
+        data = bytes(data)
+        if too_many_values(data, 16):  # it has two
+            raise WireError("not a signed document: it has too many fields")
         try:
-            return cls.model_validate_json(bytes(data))
+            return cls.model_validate_json(data)
         except ValidationError as error:
             raise WireError(f"not a signed document: {describe(error)}") from None
 

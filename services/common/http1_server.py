@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
 
 from libmpc.errors import ConfigError
+from services.common.http1_connection import CLOSING_SECONDS, Http1Connection
 from services.common.listen import listen
 from services.common.tls import TlsFiles
 
@@ -18,12 +20,40 @@ logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 1
 KEEP_ALIVE_SECONDS = 75
+HANDSHAKE_SECONDS = 5.0
+_TICKS_PER_LOOK = 10  # of 0.1 s
 
 
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen; uvicorn's own has no bound on the time of a TLS handshake."""
+        secured = self.config.ssl is not None
+        self.servers = [
+            await asyncio.get_running_loop().create_server(
+                self._connection,
+                sock=listener,
+                ssl=self.config.ssl,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS if secured else None,
+                ssl_shutdown_timeout=CLOSING_SECONDS if secured else None,
+            )
+            for listener in sockets or ()
+        ]
+        self.started = True
+
+    def _connection(self) -> asyncio.Protocol:
+        return Http1Connection(config=self.config, server_state=self.server_state, app_state={})
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % _TICKS_PER_LOOK == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, Http1Connection):
+                    connection.look(now)
+        return await super().on_tick(counter)
 
 
 class Http1Server:

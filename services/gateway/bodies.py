@@ -12,6 +12,9 @@ from libmpc.errors import ServiceError, UnavailableError
 from libmpc.wire.errors import WireError
 from services.gateway.errors import RETRY_SECONDS, bad_request
 
+#: bytes per second that a sender must manage on average, once it has used up a pause
+MIN_RATE = 1024
+
 
 class Memory:
     """A bound on the bodies that are held at the same time.
@@ -81,7 +84,7 @@ class Body:
         if request.headers.get("content-encoding", "identity") != "identity":
             raise bad_request("compressed bodies are not supported; sealed data do not shrink", 415)
         length = request.headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > limit:
+        if not length.isdecimal() or len(length) > 19 or int(length) > limit:
             raise _too_long(limit)
         self._chunks = _chunks(request, pause)
         self._limit = limit
@@ -93,7 +96,7 @@ class Body:
         """The whole of it.
 
         Raises:
-            ServiceError: longer than the limit (413), or the sender is silent (408).
+            ServiceError: longer than the limit (413), or the sender is silent or slow (408).
         """
         whole = bytearray()
         while chunk := await self._next():
@@ -140,6 +143,8 @@ class Body:
 
 async def _chunks(request: Request, pause: float) -> AsyncIterator[bytes]:
     stream = request.stream()
+    now = asyncio.get_running_loop().time
+    began, read = now(), 0
     while True:
         try:
             async with asyncio.timeout(pause):
@@ -148,6 +153,10 @@ async def _chunks(request: Request, pause: float) -> AsyncIterator[bytes]:
             raise bad_request(f"nothing arrived for {pause:g} s", 408) from None
         if chunk is None:
             return
+        read += len(chunk)
+        # A byte now and then is not silence, but holds a connection just as long.
+        if (now() - began - pause) * MIN_RATE > read:
+            raise bad_request(f"less than {MIN_RATE} bytes a second arrived", 408)
         if chunk:
             yield chunk
 

@@ -18,6 +18,7 @@ from pydantic_core import from_json
 
 from libmpc.errors import ServiceError
 from libmpc.link import Buffer
+from libmpc.wire.fields import too_many_values
 from libmpc.wire.headers import QueryHeader
 from services.gateway.errors import bad_request
 
@@ -106,8 +107,12 @@ def _split(
             text = f"JSON of more than {max_json} bytes; send binary tensor data instead"
             raise bad_request(text, 413)
         raise bad_request(f"{HEADER_LENGTH} is more than the body has, or {MAX_HEADER_BYTES}")
+    head = bytes(view[:size])
+    # Shares are two long texts: what has many values takes many times its length, for nothing.
+    if too_many_values(head):
+        raise bad_request("the body has too many values", 413)
     try:
-        document = from_json(bytes(view[:size]), allow_inf_nan=False)
+        document = from_json(head, allow_inf_nan=False)
     except ValueError:
         raise bad_request("the body is not JSON") from None
     return _object(document, "the body"), view[size:]

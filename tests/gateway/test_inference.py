@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -190,9 +192,29 @@ def test_silent_sender() -> None:
     run(work())
 
 
+def test_a_body_that_trickles_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte now and then is not silence, but it would hold a connection for days."""
+    monkeypatch.setattr("services.gateway.bodies.MIN_RATE", 1 << 20)
+
+    async def work() -> None:
+        async with rig(body_idle_timeout=0.05) as r:
+
+            async def trickle() -> AsyncIterator[bytes]:
+                for _ in range(1000):
+                    await asyncio.sleep(0.01)  # the sender's own pace
+                    yield b"x"
+
+            response = await r.client.post(URL, content=trickle())
+            assert response.status_code == 408
+            assert "bytes a second" in response.json()["error"]
+
+    run(work())
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
+        ({"content-length": "9" * 5000}, 413),
         ({"content-encoding": "gzip"}, 415),
         ({BINARY: "-1"}, 400),
         ({BINARY: "1e3"}, 400),

@@ -273,23 +273,23 @@ def test_idle_connections_end_and_links_do_not(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_connections_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.common.http2.server_connection.MAX_CONNECTIONS", 1)
+    """Those that ask for nothing make room; links do not."""
+    monkeypatch.setattr("services.common.http2.server_connection.MAX_CONNECTIONS", 2)
 
     async def main() -> None:
-        async with server(None) as port:
-            async with raw(port) as first:
-                first.write(PREFACE, frame(SETTINGS, 0, 0))
-                await first.until(SETTINGS)
+        async with server(None, Streams()) as port, raw(port) as link:
+            await link.open_link()
+            async with raw(port) as idle:
+                idle.write(PREFACE, frame(SETTINGS, 0, 0))
+                await idle.until(SETTINGS)
+                await works(port)
+                assert await idle.goaway() == CALM
                 async with raw(port) as second:
-                    assert await second.goaway() == CALM
-            await works_soon(port)
-
-    async def works_soon(port: int) -> None:
-        while True:  # the first one's end takes a moment
-            try:
-                return await works(port)
-            except (asyncio.IncompleteReadError, ConnectionError):
-                continue
+                    await second.open_link()
+                    async with raw(port) as third:  # two links
+                        assert await third.goaway() == CALM
+                link.write(frame(PING, 0, 0, b"still up"))
+                assert (await link.until(PING))[3] == b"still up"
 
     asyncio.run(main())
 

@@ -8,7 +8,7 @@ import math
 from functools import cached_property
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import FailFast, Field, ValidationError, model_validator
 
 from libmpc.errors import ModelError
 from libmpc.graph.plan.base import MAX_STEPS, MAX_VALUES, Kind, Part
@@ -50,6 +50,8 @@ from libmpc.graph.plan.tail import (
 PLAN_VERSION: Literal[2] = 2
 MAX_WEIGHTS = 1 << 30
 MAX_JSON_BYTES = 4 << 20
+MAX_JSON_VALUES = 1 << 17
+_MAX_FAULTS = 256
 
 WeightedStep = DenseStep | ConvStep | ScaleStep
 LinearStep = WeightedStep | BiasStep
@@ -97,7 +99,8 @@ class Plan(Part):
 
     version: Literal[2] = PLAN_VERSION
     width: Annotated[int, Field(description="bits of the ring")] = 48
-    steps: Annotated[tuple[_AnyStep, ...], Field(min_length=2, max_length=MAX_STEPS)]
+    # SECURITY: to describe every wrong step of 4 MB takes 20 s.
+    steps: Annotated[tuple[_AnyStep, ...], Field(min_length=2, max_length=MAX_STEPS), FailFast()]
 
     @model_validator(mode="after")
     def _consistent(self) -> Plan:
@@ -217,9 +220,13 @@ class Plan(Part):
         """
         if len(data) > MAX_JSON_BYTES:
             raise ModelError(f"the plan has more than {MAX_JSON_BYTES} bytes")
+        if data.count(b",") >= MAX_JSON_VALUES:
+            raise ModelError(f"the plan has more than {MAX_JSON_VALUES} values")
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:
+            if error.error_count() > _MAX_FAULTS:  # pydantic tells of all of them, or of none
+                raise ModelError("not a valid plan: too much of it is wrong") from None
             first = error.errors(include_input=False, include_url=False)[0]
             raise ModelError(f"not a valid plan: {first['msg']}") from None
 

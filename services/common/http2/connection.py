@@ -30,6 +30,7 @@ from services.common.http2.limits import (
     MAX_FRAME_BYTES,
     MAX_HEADER_LIST_BYTES,
     MAX_STREAMS,
+    MAX_UNTAKEN_ANSWER_BYTES,
     MAX_UNTAKEN_BYTES,
 )
 from services.common.http2.link_stream import LinkStream
@@ -133,7 +134,8 @@ class Connection(asyncio.Protocol):
         data = self.h2.data_to_send()
         if data and not self.transport.is_closing():
             self.transport.write(data)
-            if self.transport.get_write_buffer_size() > MAX_UNTAKEN_BYTES:
+            most = MAX_UNTAKEN_ANSWER_BYTES if self.link is None else MAX_UNTAKEN_BYTES
+            if self.transport.get_write_buffer_size() > most:
                 self.broken(self._broke("it takes nothing"))
 
     def start_link(self, stream: int) -> LinkStream:
@@ -161,8 +163,9 @@ class Connection(asyncio.Protocol):
             link.end()
         elif isinstance(event, ConnectionTerminated):
             self._splitter.stopped = True
-            code = ErrorCodes(event.error_code or 0)
-            link.fail(self._broke(f"the peer says {code.name}") if code else None)
+            code = event.error_code or 0  # any number: a peer may know more codes than we do
+            name = getattr(code, "name", f"code {int(code)}")
+            link.fail(self._broke(f"the peer says {name}") if code else None)
         else:
             self.refuse(event)
 

@@ -17,8 +17,10 @@ MAX_BODY_BYTES = 64 << 10
 #: ordinary requests of one connection at the same time
 MAX_STREAMS = 32
 MAX_CONNECTIONS = 1024
-#: answers to its own frames that a client does not read, with what else is on its way
+#: answers to its own frames that a peer does not read, with what else is on its way over a link
 MAX_UNTAKEN_BYTES = 64 << 20
+#: the same of a connection without a link, which has only what the client's windows allow
+MAX_UNTAKEN_ANSWER_BYTES = 1 << 20
 
 #: frames other than a link's that may come at once, and per second in the long run
 FRAME_BURST = 1000

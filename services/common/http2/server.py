@@ -48,7 +48,7 @@ class Http2Server:
         self._address = (host, port)
         self._context = None if tls is None else tls.server_context()
         self._endpoint = endpoint
-        self._connections: set[ServerConnection] = set()
+        self._connections: dict[ServerConnection, None] = {}
         self._socket: socket.socket | None = None
         self._server: asyncio.Server | None = None
 

@@ -22,15 +22,15 @@ class ServerConnection(Connection):
     Args:
         app: what answers ordinary requests.
         endpoint: takes links; ``None`` where there are none.
-        all_of_them: every connection of this server; this one is in it from the end of the TLS
-            handshake until it breaks.
+        all_of_them: every connection of this server, oldest first; this one is in it from the end
+            of the TLS handshake until it breaks.
     """
 
     def __init__(
         self,
         app: Application,
         endpoint: LinkEndpoint | None,
-        all_of_them: set[ServerConnection],
+        all_of_them: dict[ServerConnection, None],
     ) -> None:
         super().__init__(client=False, peer="a client")
         self.requests = Requests(app, self, self._answered)
@@ -41,11 +41,20 @@ class ServerConnection(Connection):
         self._timer: asyncio.TimerHandle | None = None
 
     def opened(self) -> None:
-        if len(self._all) >= MAX_CONNECTIONS:
+        if len(self._all) >= MAX_CONNECTIONS and not self._make_room():
             self.terminate(ErrorCodes.ENHANCE_YOUR_CALM, "too many connections")
             return
-        self._all.add(self)
+        self._all[self] = None
         self._wait(OPENING_SECONDS)
+
+    def _make_room(self) -> bool:
+        """End the oldest connection that has no link and no request that is being answered: one
+        who opens many and asks for nothing must not keep a peer out."""
+        for one in self._all:
+            if one.link is None and not one.requests.tasks:
+                one.terminate(ErrorCodes.ENHANCE_YOUR_CALM, "it makes room for another")
+                return True
+        return False
 
     def data_received(self, data: bytes) -> None:
         if self._preface:
@@ -61,7 +70,7 @@ class ServerConnection(Connection):
     def broken(self, error: LinkError | None) -> None:
         self.requests.cancel()
         self._stop_timer()
-        self._all.discard(self)
+        self._all.pop(self, None)
         super().broken(error)
 
     # -- requests
