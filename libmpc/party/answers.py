@@ -75,7 +75,7 @@ class Answers:
         return PartyStatus(
             party=self._index,
             version=__version__,
-            ready=epoch is not None,
+            ready=epoch is not None and not self._condition.reason,
             reason=self._condition.reason,
             epoch=epoch.hex() if epoch else None,
             models=len(self._catalog.entries),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from time import perf_counter
@@ -26,7 +26,9 @@ from libmpc.party.meters import Meters
 from libmpc.party.streams import Window
 from libmpc.prg import Stream
 from libmpc.protocol import DealerWeights, Payload
+from libmpc.protocol.purposes import Purpose
 from libmpc.runtime import correction_sizes, deal
+from libmpc.runtime.audit import Remembered, vouch
 from libmpc.wire.errors import WireError
 
 log = logging.getLogger(__name__)
@@ -34,6 +36,8 @@ log = logging.getLogger(__name__)
 MAX_WAITING = 4096
 #: one group is dealt while another is sent
 BUFFERS = 2
+#: what is kept of a bundle's draws to vouch for it
+_VOUCHED: frozenset[int] = frozenset({Purpose.MASK})
 
 StreamsFor = Callable[[str, int], tuple[Stream, Stream]]
 SendHeader = Callable[[BundleHeader], Awaitable[None]]
@@ -202,15 +206,20 @@ class Dealer:
         assert isinstance(entry.weights, DealerWeights)
         size = sum(correction_sizes(entry.plan, job.rung).values())
         total = job.count * size
+        vouched: list[str] = []
         if buffer.size < total:
             buffer = np.empty(total, np.uint8)
         for i in range(job.count):
             # SECURITY: every byte of a buffer that is sent is overwritten, see ``runtime.deal``.
             out = buffer[i * size : (i + 1) * size].data
             streams = self._streams_for(job.model, job.bundle + i)
+            if job.vouch:
+                streams = Remembered(streams[0], _VOUCHED), streams[1]
             for _ in deal(entry.plan, entry.weights, job.rung, *streams, out):
                 pass
-        return _Dealt(_header(job, entry), buffer, total)
+            if job.vouch:
+                vouched.append(vouch(entry.plan, job.rung, streams[0]).hex())
+        return _Dealt(_header(job, entry, vouched), buffer, total)
 
     async def _send_group(self, dealt: _Dealt) -> None:
         header = dealt.header
@@ -219,7 +228,7 @@ class Dealer:
                 await self._correct(header.bundle, number, piece)
             else:
                 await self._announce(header, piece)
-        await self._dealt(header)
+        await self._dealt(header.model_copy(update={"vouched": ()}))
 
     async def _decline_all(self, job: Deal) -> None:
         for number in range(job.bundle, job.bundle + job.count):
@@ -283,7 +292,7 @@ class Dealer:
             log.error("a streamed bundle failed: %s", describe(error))
 
 
-def _header(job: Deal, entry: Entry) -> BundleHeader:
+def _header(job: Deal, entry: Entry, vouched: Sequence[str] = ()) -> BundleHeader:
     return BundleHeader(
         bundle=job.bundle,
         count=job.count,
@@ -292,4 +301,5 @@ def _header(job: Deal, entry: Entry) -> BundleHeader:
         sharing=entry.sharing.hex(),
         rung=job.rung,
         streamed=job.streamed,
+        vouched=tuple(vouched),
     )

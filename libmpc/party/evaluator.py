@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
@@ -39,6 +39,7 @@ from libmpc.wire.errors import WireError
 log = logging.getLogger(__name__)
 
 Post = Callable[..., None]  # ``Link.post``
+Alarm = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class RoleSettings:
         stream_bytes: a bundle that takes more memory is streamed: dealt and spent step by step.
         stream_window: bytes of a streamed bundle that may wait at a party.
         streams: runs with a streamed bundle at the same time.
+        audit: the share of pooled bundles that party 0 has audited.
     """
 
     round_timeout: float = 5.0
@@ -62,6 +64,7 @@ class RoleSettings:
     stream_bytes: int = 64 << 20
     stream_window: int = 64 << 20
     streams: int = 2
+    audit: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ class Evaluator:
         desk: where queries are found, and from where complete ones leave.
         executor: where bundles are prepared.
         settings, meters: bounds, and what this party counts.
+        alarm: told of a failed audit.
     """
 
     def __init__(
@@ -99,8 +103,10 @@ class Evaluator:
         executor: Executor,
         settings: RoleSettings,
         meters: Meters,
+        alarm: Alarm,
     ) -> None:
         self.index = index
+        self._alarm = alarm
         self.meters = meters
         self.pool = BundlePool(executor, meters)
         self.sizes = Sizes(settings.stream_bytes, settings.stream_window)
@@ -176,13 +182,23 @@ class Evaluator:
         return entry
 
     def _prepare(
-        self, header: BundleHeader, entry: Entry, given: Sequence[Mapping[int, Payload] | None]
+        self,
+        header: BundleHeader,
+        entry: Entry,
+        given: Sequence[Mapping[int, Payload] | None],
+        audited: Collection[int] = (),
     ) -> None:
-        """Prepare a group in a thread; given are each bundle's corrections, none at party 0."""
+        """Prepare a group in a thread, but for what is audited.
+
+        Args:
+            given: each bundle's corrections, none at party 0.
+        """
         weights, secret = entry.weights, self._secrets.correlated
         assert isinstance(weights, EvaluatorWeights)
 
-        def one(number: int, part: Mapping[int, Payload] | None) -> PreparedBundle:
+        def one(number: int, part: Mapping[int, Payload] | None) -> PreparedBundle | None:
+            if number in audited:
+                return None
             stream = self._stream(secret, CORRELATED, header.model, number)
             return prepare(entry.plan, weights, header.rung, stream, part)
 

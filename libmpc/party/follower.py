@@ -8,10 +8,12 @@ from concurrent.futures import Executor
 
 from libmpc.errors import InputError
 from libmpc.link import Buffer, Message
+from libmpc.party.auditing import AuditingFollower
+from libmpc.party.audits import FollowAudits
 from libmpc.party.catalog import Catalog
 from libmpc.party.desk import QueryDesk
 from libmpc.party.entry import Entry
-from libmpc.party.evaluator import EpochSecrets, Evaluator, Post, RoleSettings
+from libmpc.party.evaluator import Alarm, EpochSecrets, Post, RoleSettings
 from libmpc.party.framing import split
 from libmpc.party.groups import Arrival
 from libmpc.party.messages import BundleHeader, Kind, RunAgreement, RunHeader, Slice
@@ -25,7 +27,7 @@ from libmpc.runtime.ladder import LADDER
 from libmpc.wire.errors import WireError
 
 
-class Follower(Evaluator):
+class Follower(AuditingFollower):
     """Party 1."""
 
     def __init__(
@@ -39,6 +41,7 @@ class Follower(Evaluator):
         executor: Executor,
         settings: RoleSettings,
         meters: Meters,
+        alarm: Alarm,
     ) -> None:
         super().__init__(
             index=1,
@@ -50,12 +53,14 @@ class Follower(Evaluator):
             executor=executor,
             settings=settings,
             meters=meters,
+            alarm=alarm,
         )
         self._arrival: Arrival | None = None  # of the group that is on its way
         self._declined: set[int] = set()  # first numbers of what still comes and is ignored
         self._streams: dict[int, tuple[Corrections, StreamedBundle]] = {}
         self._ended: set[int] = set()  # streams of which more may still come
         self._dropping: set[asyncio.Task[None]] = set()
+        self._audits = FollowAudits(self._secrets.epoch, self._tell)
 
     @property
     def streams(self) -> int:
@@ -86,6 +91,8 @@ class Follower(Evaluator):
                 self._end_stream(message.bundle)
                 self._ended.discard(message.bundle)
                 self._declined.discard(message.bundle)
+            case 0, (Kind.TOSS | Kind.COIN | Kind.SHOWN):
+                self._receive_of_audit(message)
             case 0, Kind.RUN:
                 self._on_run(RunHeader.parse(message.payload))
             case 0, Kind.DROPPED:
@@ -141,7 +148,9 @@ class Follower(Evaluator):
         except WireError:  # deleted while they were on their way
             self._decline(range(header.bundle, header.bundle + header.count))
             return
-        self._prepare(header, entry, arrival.corrections())
+        corrections = arrival.corrections()
+        if not self._held_for_audit(header, corrections):
+            self._prepare(header, entry, corrections)
 
     def _decline(self, numbers: range) -> None:
         for number in numbers:

@@ -12,10 +12,12 @@ from time import perf_counter
 
 from libmpc.errors import UnavailableError
 from libmpc.link import Message
+from libmpc.party.auditing import AuditingLeader
+from libmpc.party.audits import LeadAudits
 from libmpc.party.catalog import Catalog
 from libmpc.party.desk import QueryDesk
 from libmpc.party.entry import Entry
-from libmpc.party.evaluator import EpochSecrets, Evaluator, Post, RoleSettings
+from libmpc.party.evaluator import Alarm, EpochSecrets, Post, RoleSettings
 from libmpc.party.messages import BundleHeader, Deal, Kind, RunAgreement, RunHeader
 from libmpc.party.meters import Meters
 from libmpc.party.pool import Bundle, PoolKey
@@ -38,7 +40,7 @@ LONGEST_PAUSE_SECONDS = 30.0
 MAX_RUNS = 4
 
 
-class Leader(Evaluator):
+class Leader(AuditingLeader):
     """Party 0."""
 
     def __init__(
@@ -52,6 +54,7 @@ class Leader(Evaluator):
         executor: Executor,
         settings: RoleSettings,
         meters: Meters,
+        alarm: Alarm,
     ) -> None:
         super().__init__(
             index=0,
@@ -63,6 +66,7 @@ class Leader(Evaluator):
             executor=executor,
             settings=settings,
             meters=meters,
+            alarm=alarm,
         )
         self._asking = False
         self._pause = ASK_AGAIN_SECONDS
@@ -75,7 +79,12 @@ class Leader(Evaluator):
         self._begun: dict[int, asyncio.Future[BundleHeader]] = {}
         self._streams: set[int] = set()
 
+        self._audits = LeadAudits(self._secrets.epoch, settings.audit, self._tell)
+
         def request(deal: Deal) -> None:
+            if self._audits.rate and not deal.streamed:
+                self._audits.toss(range(deal.bundle, deal.bundle + deal.count))
+                deal = deal.model_copy(update={"vouch": True})
             self._tell_dealer(Kind.DEAL, deal.bundle, 0, deal.encode())
 
         self.supply = Supply(
@@ -114,6 +123,8 @@ class Leader(Evaluator):
                 run = self._runs.get(message.bundle)
                 if run is not None:
                     run.agree(RunAgreement.parse(message.payload).digest)
+            case 1, (Kind.COIN | Kind.MASKS | Kind.VERDICT):
+                self._receive_of_audit(message)
             case 1, _:
                 self._receive_of_run(message)
             case _:
@@ -156,7 +167,11 @@ class Leader(Evaluator):
             for number in asked.numbers:
                 self.pool.drop(number)
             return
-        self._prepare(header, self._expect(header), [None] * header.count)
+        if self._audits.rate:
+            self._audits.dealt(header)
+            self._prepare_others(header.bundle)
+        else:
+            self._prepare(header, self._expect(header), [None] * header.count)
 
     def _on_declined(self, bundle: int) -> None:
         """Another party does not hold the bundle's model; ask again when that may have changed."""

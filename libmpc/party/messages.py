@@ -41,6 +41,12 @@ class Kind(IntEnum):
     ENDED = 13  # party 0 or 1 → 2, and back to 1: nothing more of a streamed bundle
     DROPPED = 14  # party 0 → 1: this bundle has left the pool unused
 
+    TOSS = 15  # party 0 → 1: Toss, before the bundles are asked for
+    COIN = 16  # party 1 → 0: Coin, once they have come; then party 0 → 1: its own
+    MASKS = 17  # party 1 → 0: what it shows of a bundle that is audited
+    SHOWN = 18  # party 0 → 1: the same
+    VERDICT = 19  # party 1 → 0: 1, or 0 where the dealer's corrections are wrong
+
     STATUS = 32
     KEYS = 33
     MODELS = 34
@@ -97,10 +103,17 @@ class Deal(Control):
     model: Variant
     rung: Rung
     streamed: bool
+    vouch: bool = False  # audited at random: say in ``BundleHeader`` what party 0's masks are
+
+    def encode(self) -> bytes:
+        return self.model_dump_json(exclude_defaults=True).encode()
 
 
 class BundleHeader(Control):
-    """What the dealer says bundles are for; their numbers as in ``Deal``."""
+    """What the dealer says bundles are for; their numbers as in ``Deal``.
+
+    ``vouched``: to party 1, a salted hash of party 0's masks for each bundle (``runtime.audit``).
+    """
 
     bundle: Number
     count: Count
@@ -109,6 +122,28 @@ class BundleHeader(Control):
     sharing: Hex32
     rung: Rung
     streamed: bool
+    vouched: Annotated[tuple[Hex32, ...], Field(max_length=MAX_GROUP)] = ()
+
+    def encode(self) -> bytes:
+        return self.model_dump_json(exclude_defaults=True).encode()
+
+
+class Toss(Control):
+    """Party 0's half of a coin toss about bundles that it asks for, hidden in a commitment.
+
+    Each is audited if the coin falls below ``rate`` of 2^32.
+    """
+
+    bundle: Number
+    count: Count
+    rate: Annotated[int, Field(ge=1, le=1 << 32)]
+    commitment: Hex32
+
+
+class Coin(Control):
+    """One evaluator's half of the coin: 32 random bytes."""
+
+    value: Hex32
 
 
 class Slice(Control):

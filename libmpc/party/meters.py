@@ -44,6 +44,8 @@ class KeyMeters:
         prepared: bundles that an evaluator has made ready.
         used: bundles that a run has taken.
         dropped: bundles that were ready and nobody will use.
+        audited: bundles that were audited instead of used.
+        audits_failed: those of them that were not what an honest dealer sends.
     """
 
     runs: int = 0
@@ -53,6 +55,8 @@ class KeyMeters:
     prepared: int = 0
     used: int = 0
     dropped: int = 0
+    audited: int = 0
+    audits_failed: int = 0
 
     def add(self, other: KeyMeters) -> None:
         """Include other counters."""

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from libmpc.clock import Clock
 from libmpc.deployment import Deployment
@@ -27,6 +28,7 @@ from libmpc.link import (
     accept,
 )
 from libmpc.party import sync
+from libmpc.party.alarm import Alarm
 from libmpc.party.answers import Answers
 from libmpc.party.catalog import Catalog
 from libmpc.party.desk import QueryDesk
@@ -83,6 +85,7 @@ class PartyNode:
         clock: time.
         open_stream: opens a byte stream to the party of that index.
         settings: bounds.
+        alarm: where a failed audit is recorded; ``None``: in memory only.
 
     Raises:
         ConfigError: the deployment file means other keys, or the store cannot be read.
@@ -97,11 +100,13 @@ class PartyNode:
         clock: Clock,
         open_stream: Callable[[int], Awaitable[ByteStream]],
         settings: NodeSettings | None = None,
+        alarm: Path | None = None,
     ) -> None:
         deployment.check_party(index, identity.static_public, identity.signing.public)
         self.index = index
         self.settings = settings or NodeSettings()
         self.meters = Meters()
+        self.alarm = Alarm(alarm, clock)
         self.catalog = Catalog(index, deployment, store, identity.signing, clock)
         self._deployment = deployment
         self._clock = clock
@@ -216,6 +221,8 @@ class PartyNode:
     # ---- epochs
 
     def _begin(self, epoch: bytes, links: Mapping[int, Link]) -> None:
+        if self.alarm:
+            return  # nothing is asked of the dealer, and no query run
         self._role = make_role(
             self.index,
             epoch,
@@ -225,8 +232,15 @@ class PartyNode:
             executor=self._executor,
             settings=self.settings.role,
             meters=self.meters,
+            alarm=self._audit_failed,
         )
         self._role.start()
+
+    def _audit_failed(self, what: str) -> None:
+        """Stop until an operator acts: the epoch ends, and no other brings queries."""
+        self.alarm.raise_(self.peers.epoch.hex() if self.peers.epoch else "", what)
+        for link in list(self.peers.links.values()):
+            self._spawn(link.close())
 
     def _end(self) -> None:
         if self._role is not None:
@@ -293,6 +307,8 @@ class PartyNode:
     @property
     def reason(self) -> str:
         """Why this party is not ready; empty when it is."""
+        if self.alarm:
+            return f"party {self.index} has stopped: {self.alarm.reason}"
         missing = self.peers.missing
         if missing:
             return f"party {self.index} has no link to party " + " and ".join(map(str, missing))

@@ -117,8 +117,12 @@ class BundlePool:
         """The announced bundles from this number on, while they are not ready."""
         return self._pending.get(first)
 
-    async def prepare(self, first: int, compute: Callable[[], Sequence[PreparedBundle]]) -> None:
+    async def prepare(
+        self, first: int, compute: Callable[[], Sequence[PreparedBundle | None]]
+    ) -> None:
         """Run ``compute`` in a thread and make the bundles of a group available.
+
+        ``None`` stands for one that has been dropped.
 
         Raises:
             Exception: what ``compute`` raises; the bundles will not be had.
@@ -137,7 +141,7 @@ class BundlePool:
         if self._pending.get(first) is group:
             del self._pending[first]
             for number, bundle in zip(group.numbers, bundles, strict=True):
-                if number in group:
+                if number in group and bundle is not None:
                     self._add(number, group.key, bundle)
             self._meters.prepared(group.key, began, len(bundles))
             self._notify()

@@ -14,7 +14,7 @@ from libmpc.link import Link, Message
 from libmpc.party.catalog import Catalog
 from libmpc.party.dealer import Dealer
 from libmpc.party.desk import QueryDesk
-from libmpc.party.evaluator import EpochSecrets, RoleSettings
+from libmpc.party.evaluator import Alarm, EpochSecrets, RoleSettings
 from libmpc.party.follower import Follower
 from libmpc.party.framing import join
 from libmpc.party.keys import CORRELATED, bundle_stream
@@ -59,6 +59,7 @@ def make_role(
     executor: Executor,
     settings: RoleSettings,
     meters: Meters,
+    alarm: Alarm,
 ) -> Role:
     """The part of party ``index`` in an epoch that begins."""
     if index == 2:
@@ -78,6 +79,7 @@ def make_role(
             executor=executor,
             settings=settings,
             meters=meters,
+            alarm=alarm,
         )
     return Follower(
         secrets=secrets,
@@ -88,6 +90,7 @@ def make_role(
         executor=executor,
         settings=settings,
         meters=meters,
+        alarm=alarm,
     )
 
 

@@ -85,6 +85,21 @@ def deal(step: WeightedStep, mask: Ring, weight_mask: Matrix) -> Ring:
     return product
 
 
+def deal_part(
+    step: WeightedStep, mask: Ring, party: int, masked_weights: Matrix, factor: Matrix
+) -> Ring:
+    """Evaluator j's summand λ_x·λ_Wj of what is missing, flat; for audits.
+
+    Args:
+        mask: λ_x = λ_x0 + λ_x1, (batch · values of the source,), any shape.
+        masked_weights, factor: m_W, and m_W − λ_W0 at party 0, −λ_W1 at party 1.
+    """
+    part = deal(step, np.negative(mask), factor)
+    if party == 0:
+        multiply_add(step, mask, masked_weights, part)
+    return part
+
+
 def add_bias(step: BiasStep, share: Ring, bias_share: Ring) -> Ring:
     """[z]_j + [b]_j, flat; what only the dealer knows of z stays as it is."""
     result: Ring = share.reshape(-1, *step.shape) + bias_share

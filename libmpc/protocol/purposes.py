@@ -31,6 +31,8 @@ class Purpose(IntEnum):
     """As ``RELU_SHARES``, of ``rectify``: 52 bytes a value."""
     POSITIVE_SHARES = 9
     """As ``RELU_SHARES``, of ``positive``: 46 bytes a value."""
+    AUDIT = 10
+    """Salt of the dealer's word for party 0's masks, 32 bytes; only party 0."""
     RERANDOMISE = 16
     """Stream of the evaluators: r of what leaves for the client, one word a value."""
     TOP_SHARES = 17

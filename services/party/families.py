@@ -90,6 +90,13 @@ DROPPED = Family(
     "Bundles that were ready and that nobody will use: their epoch or their model is gone.",
     _KEY,
 )
+AUDITS = Family(
+    "libmpc_party_audits",
+    "counter",
+    "Bundles that were audited instead of used; one that failed means a broken or dishonest"
+    " party 2, and stops the evaluators.",
+    _KEY | {"outcome": "`passed`, `failed`"},
+)
 BUNDLE_PHASE = Family(
     "libmpc_party_bundle_phase_seconds",
     "histogram",
@@ -101,5 +108,6 @@ STREAMS = Family("libmpc_party_streams", "gauge", "Streamed bundles under way.")
 FAMILIES = (
     *(READY, MODELS, EPOCHS, LINK_UP, GATEWAY_LINKS, *LINKS.all),
     *(QUERIES, QUERY_PHASE, RUN_PHASE, ROUND, RUN_QUERIES, RUN_IMAGES, RUNS, ROWS, FAILURES),
-    *(POOL_BUNDLES, POOL_BYTES, POOL_LIMIT, DEALT, PREPARED, USED, DROPPED, BUNDLE_PHASE, STREAMS),
+    *(POOL_BUNDLES, POOL_BYTES, POOL_LIMIT, DEALT, PREPARED, USED, DROPPED, AUDITS),
+    *(BUNDLE_PHASE, STREAMS),
 )

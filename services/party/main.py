@@ -12,6 +12,7 @@ from libmpc.clock import SystemClock
 from libmpc.errors import ConfigError
 from libmpc.identity.keys import PartyIdentity
 from libmpc.link import ByteStream
+from libmpc.party.alarm import FILE_NAME
 from libmpc.party.node import PartyNode
 from libmpc.party.store import Store
 from libmpc.runtime import warm_up
@@ -65,6 +66,7 @@ async def _serve(settings: PartySettings) -> None:
         SystemClock(),
         open_stream,
         settings.node_settings(),
+        settings.data / FILE_NAME,
     )
     endpoint = LinkEndpoint(node.accept)
     server = Http2Server(make_app(node), settings.host, settings.port, tls, endpoint=endpoint)

@@ -112,6 +112,9 @@ class PartyReader:
             yield families.PREPARED, key, counts.prepared
             yield families.USED, key, counts.used
             yield families.DROPPED, key, counts.dropped
+            passed = counts.audited - counts.audits_failed
+            yield families.AUDITS, [*key, "passed"], passed
+            yield families.AUDITS, [*key, "failed"], counts.audits_failed
 
 
 def party_registry(node: PartyNode) -> CollectorRegistry:

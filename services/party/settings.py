@@ -50,6 +50,13 @@ class PartySettings(ServiceSettings):
     streams: int = Field(
         2, ge=1, le=64, description="Runs with such a bundle at the same time; others wait."
     )
+    audit: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="The share of bundles that the evaluators open and verify instead of using"
+        " them, by a coin toss; see docs/trust-model.md. Party 0's value counts.",
+    )
     workers: int = Field(
         1, ge=1, le=64, description="Threads that deal and prepare correlated randomness."
     )
@@ -69,6 +76,7 @@ class PartySettings(ServiceSettings):
                 stream_bytes=self.stream_bytes,
                 stream_window=self.stream_window,
                 streams=self.streams,
+                audit=self.audit,
             ),
             workers=self.workers,
         )

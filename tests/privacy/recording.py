@@ -156,9 +156,7 @@ def recorded(
         stream = own(self, secret, purpose, model, bundle)
         return recording.watch(stream, self.index, purpose, bundle)
 
-    def dealers_own(
-        secret: bytes, epoch: bytes, purpose: str, model: str, bundle: int
-    ) -> Stream:
+    def dealers_own(secret: bytes, epoch: bytes, purpose: str, model: str, bundle: int) -> Stream:
         stream = dealers(secret, epoch, purpose, model, bundle)
         made[bundle] += 1  # of party 0, then of party 1
         return recording.watch(stream, 2, f"{purpose} {made[bundle] - 1}", bundle)
@@ -215,4 +213,3 @@ def record(
         with recorded(patch, row, weights) as recording:
             asyncio.run(main(recording))
     return recording
-

@@ -14,8 +14,8 @@ from libmpc.party.evaluator import RoleSettings
 from libmpc.party.messages import Kind
 from libmpc.party.node import NodeSettings
 from libmpc.runtime import warm_up
-from tests.privacy.recording import PLAN, WEIGHTS, Recording, recorded
 from tests.party.triple import FAST, expected, triple, until
+from tests.privacy.recording import PLAN, WEIGHTS, Recording, recorded
 
 ROWS = (1, 8, 3, 1, 40)
 POOLED = RoleSettings(pool={1: 2, 8: 1, 32: 1, 128: 1})

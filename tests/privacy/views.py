@@ -1,10 +1,10 @@
 """What a coalition knows after some runs, cut into lanes of bytes and into bits of one row.
 
-A *coalition* is one party with all others but parties: the gateway, the client whose rows are asked and
-the model's owner. Its view of a run has the messages that the party received and the words that it
-drew, and the masks of others that are left when everything is subtracted that the coalition knows.
-(A mask that is missing hides nothing, but what it should have covered may look random all the same.)
-A sample is what all these hold of one row, so that a mask that is used twice shows.
+A *coalition* is one party with all others but parties: the gateway, the client whose rows are
+asked and the model's owner. Its view of a run has the messages that the party received, the words
+that it drew, and the masks of others that are left when everything is subtracted that the
+coalition knows. (What a missing mask should have covered may look random all the same.) A sample
+is what all these hold of one row, so that a mask that is used twice shows.
 """
 
 from __future__ import annotations
@@ -111,10 +111,10 @@ def view(recording: Recording, party: int, run: int) -> dict[str, Array]:
 
 
 def covers(recording: Recording, party: int, bundle: int) -> dict[str, Array]:
-    """What is left of each opened value when all is taken away that an evaluator, client and owner know.
+    """What is left of opened values without all that an evaluator, client and owner know.
 
-    They know every value, λ_W and the evaluator's own masks. What is left are the masks of the other
-    evaluator: all that hides the same things from those who do not know them.
+    They know every value, λ_W and the evaluator's own masks. What is left are the masks of the
+    other evaluator: all that hides the same things from those who do not know them.
     """
     sent: dict[int, dict[int, bytes]] = {0: {}, 1: {}}
     for frame in recording.frames:
@@ -188,7 +188,9 @@ def shape(recording: Recording) -> list[Any]:
         frames = [
             (f.receiver, f.sender, f.kind, f.step, len(f.payload))
             for f in recording.frames
-            if f.bundle == bundle and f.sender != 255 and f.receiver != 255
+            if f.bundle == bundle
+            and f.sender != 255
+            and f.receiver != 255
             and f.kind in (Kind.ROUND, Kind.AGREE, Kind.CORRECTION, Kind.BUNDLE)
         ]
         draws = [(d[:2], d[3:], len(b)) for d, b in recording.draws.items() if d.bundle == bundle]
@@ -205,4 +207,6 @@ def twice(recording: Recording) -> Iterator[str]:
             if key in seen:
                 yield f"{ROUNDS[frame.step][0]} sent twice"
             seen.add(key)
-    yield from (f"{Purpose(d.purpose).name} drawn twice" for d, n in recording.repeated.items() if n)
+    yield from (
+        f"{Purpose(d.purpose).name} drawn twice" for d, n in recording.repeated.items() if n
+    )
