@@ -8,12 +8,23 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import commandline, far, growth, machine, matmul, report, serving, startup
+from benchmarks import (
+    commandline,
+    evaluation,
+    far,
+    growth,
+    machine,
+    matmul,
+    report,
+    serving,
+    startup,
+)
 from benchmarks.rows import Group, Options, Row
 
 GROUPS: dict[str, Group] = {
     **serving.GROUPS,
     **commandline.GROUPS,
+    **evaluation.GROUPS,
     **far.GROUPS,
     **matmul.GROUPS,
     **startup.GROUPS,

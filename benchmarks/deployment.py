@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 import libmpc
 from benchmarks.networks import Network
 from benchmarks.processes import Processes
+from libmpc import answers, outputs
 from libmpc.client.measuring import Measurement, measure
 
 NAME = "bench"
@@ -117,18 +118,19 @@ class Subject:
             self._queries[batch] = x, self.network.model.reference(x)
         return self._queries[batch]
 
-    def ask(self, batch: int, **options: Any) -> Measurement:
+    def ask(self, batch: int, output: str = "logits", **options: Any) -> Measurement:
         """``measure`` with queries of one size; an answer that is not the reference's ends it."""
-        x, expected = self.query(batch)
+        x, logits = self.query(batch)
+        expected = answers.plain(outputs.parse(output), logits)
 
-        def check(answer: NDArray[np.float64]) -> None:
+        def check(answer: answers.Answer) -> None:
             if not np.array_equal(answer, expected):
                 raise SystemExit(f"{self.network.title}: an answer differs from the reference")
 
         def connect() -> libmpc.Client:
             return libmpc.Client(self.deployment.cluster.deployment, timeout=120)
 
-        return measure(connect, NAME, x, check=check, **options)
+        return measure(connect, NAME, x, check=check, output=output, **options)
 
     def plaintext_seconds(self, batch: int) -> float:
         """What one query takes numpy in float64, median."""

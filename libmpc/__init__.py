@@ -21,6 +21,7 @@ from libmpc._version import __version__
 if TYPE_CHECKING:
     from libmpc.client.aio import AsyncClient
     from libmpc.client.card import ModelSummary
+    from libmpc.client.evaluating import Score
     from libmpc.client.measuring import Measurement, measure
     from libmpc.client.retry import RetryPolicy
     from libmpc.client.sync import Client
@@ -71,6 +72,7 @@ __all__ = [
     "RangeError",
     "RangeWarning",
     "RetryPolicy",
+    "Score",
     "ServedModel",
     "ServiceError",
     "Simulation",
@@ -87,6 +89,7 @@ __all__ = [
 _HOMES = {
     "client.aio": "AsyncClient",
     "client.card": "ModelSummary",
+    "client.evaluating": "Score",
     "client.measuring": "Measurement measure",
     "client.retry": "RetryPolicy",
     "client.sync": "Client",

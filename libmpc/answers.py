@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from libmpc import fixedpoint
 from libmpc.errors import InputError
-from libmpc.outputs import OutputKind
+from libmpc.outputs import OutputKind, label_width
 
 Answer = NDArray[np.float64] | NDArray[np.int64]
 
@@ -55,8 +55,8 @@ def plain(kind: OutputKind, logits: NDArray[np.float64]) -> Answer:
     raise InputError(f"{kind} needs labels")
 
 
-def label_digits(labels: object, classes: int) -> NDArray[np.uint64]:
-    """The bits, lowest first, (batch, width), of labels from 0 to ``classes`` − 1.
+def check_labels(labels: object, classes: int) -> NDArray[np.integer]:
+    """Labels from 0 to ``classes`` − 1 as an array, (batch,).
 
     Raises:
         InputError: not a vector of whole numbers in that range.
@@ -66,8 +66,16 @@ def label_digits(labels: object, classes: int) -> NDArray[np.uint64]:
         raise InputError("labels are one whole number for each sample")
     if array.size and (array.min() < 0 or array.max() >= classes):
         raise InputError(f"labels of this model go from 0 to {classes - 1}")
-    width = max(1, (classes - 1).bit_length())
-    digits: NDArray[np.uint64] = array.astype(np.uint64)[:, np.newaxis] >> np.arange(
-        width, dtype=np.uint64
-    ) & np.uint64(1)
+    return array
+
+
+def label_digits(labels: object, classes: int) -> NDArray[np.uint64]:
+    """The bits of labels, lowest first, (batch, width).
+
+    Raises:
+        InputError: as ``check_labels``.
+    """
+    array = check_labels(labels, classes).astype(np.uint64)
+    places = np.arange(label_width(classes), dtype=np.uint64)
+    digits: NDArray[np.uint64] = array[:, np.newaxis] >> places & np.uint64(1)
     return digits

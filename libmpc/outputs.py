@@ -8,13 +8,14 @@ An output kind is written as a short text, which is the same wherever it is boun
     scores:8  scores:8:-4.0:4.0     logits rounded down to 8 fraction bits, and clipped
     count                           whether the index is the sample's label, to be summed
     confusion                       the same, by label and index
+    count:100  confusion:100        an owner's policy: over 100 samples or more
 """
 
 from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from libmpc.errors import InputError
@@ -23,8 +24,11 @@ MAX_K = 16
 MAX_CANDIDATES = 4096
 MAX_FRACTION_BITS = 16
 CLIP_LIMIT = 1 << 30  # in units of the last fraction bit
+MAX_SAMPLES = 1 << 25
+"""Of an evaluation."""
 Name = Literal["logits", "label", "topk", "scores", "count", "confusion"]
 _TEXT = re.compile(r"topk:([0-9]{1,2})|scores:([0-9]{1,2})(:.{1,99})?")
+_COUNTED = re.compile(r"(count|confusion):([0-9]{1,8})")
 _BARE: dict[str, Name] = {
     "logits": "logits",
     "label": "label",
@@ -42,18 +46,21 @@ class OutputKind:
         k: of ``topk``, how many.
         bits: of ``scores``, fraction bits that are left.
         clip: of ``scores``, the least and the largest score in units of 2^−bits, if there are any.
+        at_least: of ``count`` and ``confusion`` as an owner's policy, how many samples must be
+            counted together; what is asked for has 1.
     """
 
     name: Name = "logits"
     k: int = 1
     bits: int = MAX_FRACTION_BITS
     clip: tuple[int, int] | None = None
+    at_least: int = 1
 
     def __str__(self) -> str:
         if self.name == "topk":
             return f"topk:{self.k}"
         if self.name != "scores":
-            return self.name
+            return self.name if self.at_least == 1 else f"{self.name}:{self.at_least}"
         ends = "" if self.clip is None else ":".join(["", *(repr(e) for e in self.clip_range)])
         return f"scores:{self.bits}{ends}"
 
@@ -61,6 +68,11 @@ class OutputKind:
     def clip_range(self) -> tuple[float, ...]:
         """The least and the largest score, if there are any."""
         return tuple(math.ldexp(end, -self.bits) for end in self.clip or ())
+
+    @property
+    def answer(self) -> OutputKind:
+        """What is asked for where this is the policy."""
+        return replace(self, at_least=1)
 
     @property
     def takes_labels(self) -> bool:
@@ -86,7 +98,7 @@ def parse(text: str) -> OutputKind:
     if kind is None or str(kind) != text:
         raise InputError(
             "an output is 'logits', 'label', 'topk:K', 'scores:BITS', 'scores:BITS:LOW:HIGH', "
-            "'count' or 'confusion'"
+            "'count' or 'confusion', and as a policy 'count:SAMPLES' or 'confusion:SAMPLES'"
         )
     return kind
 
@@ -116,9 +128,12 @@ def allows(policy: OutputKind, kind: OutputKind) -> bool:
 
     Logits tell everything else; but clipping is left to owners, so that a model has few variants.
     A label tells whether it is the one that somebody has in mind. Rounded scores do not tell which
-    of two equal ones was larger, so nothing else is made where an owner allows only those.
+    of two equal ones was larger, so nothing else is made where an owner allows only those. How
+    many samples are counted together is not looked at; it is no part of what is asked for.
     """
-    if policy == kind:
+    if kind.at_least != 1:
+        return False
+    if policy.answer == kind:
         return True
     if policy.name == "logits":
         return kind.clip is None
@@ -144,8 +159,13 @@ def answer_shape(kind: OutputKind, logits: tuple[int, ...]) -> tuple[int, ...]:
     if kind.k > classes:
         raise InputError(f"the model has {classes} outputs, fewer than the {kind.k} asked for")
     if kind.in_bits:
-        return (kind.k, max(1, (classes - 1).bit_length()))
+        return (kind.k, label_width(classes))
     return (1,) if kind.name == "count" else (classes, classes)
+
+
+def label_width(classes: int) -> int:
+    """Binary digits of a label of so many classes; at least one."""
+    return max(1, (classes - 1).bit_length())
 
 
 def _fewer(policy: OutputKind, kind: OutputKind) -> bool:
@@ -155,6 +175,10 @@ def _fewer(policy: OutputKind, kind: OutputKind) -> bool:
 def _parse(text: str) -> OutputKind | None:
     if text in _BARE:
         return OutputKind(_BARE[text])
+    if (counted := _COUNTED.fullmatch(text)) is not None:
+        least = int(counted[2])
+        # ":1" is written without it, and so refused by ``parse``.
+        return OutputKind(_BARE[counted[1]], at_least=least) if 1 <= least <= MAX_SAMPLES else None
     match = _TEXT.fullmatch(text)
     if match is None:
         return None

@@ -67,6 +67,14 @@ def split_with_seed(encoded: Ring, seed: bytes) -> tuple[AdditiveShare, Additive
     return AdditiveShare((encoded - second) & MASK), AdditiveShare(second)
 
 
+def expand_bits(seed: bytes, shape: tuple[int, ...]) -> Ring:
+    """The XOR share of bits that the seed of an input stands for as well, of this shape."""
+    count = int(np.prod(shape, dtype=np.int64))
+    # SECURITY: another purpose than the input's: no word is used for both.
+    words = seed_stream(seed, _INPUT_LABEL).words(0, 1, count).reshape(shape)
+    return words & np.uint64(1)
+
+
 def split_bits(bits: Ring) -> tuple[Ring, Ring]:
     """Two fresh XOR shares of a tensor of zeros and ones."""
     second = expand_seed(new_seed(), bits.shape) & np.uint64(1)

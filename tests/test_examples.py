@@ -43,6 +43,31 @@ def test_an_example(name: str, tmp_path: Path) -> None:
     assert "7 2 1 0 4" in printed or "7, 2, 1, 0, 4" in printed, printed
 
 
+def test_private_evaluation(tmp_path: Path) -> None:
+    printed = run(tmp_path, "private_evaluation.py")
+    assert "of 256 are right" in printed
+    assert "equal to the count of the plaintext reference" in printed
+    assert "one image: the owner allows evaluations only" in printed
+
+
+def test_private_evaluation_in_pytorch(tmp_path: Path) -> None:
+    """Trained here where PyTorch is; where it is not, the example says what to do."""
+    if importlib.util.find_spec("torch") is not None:
+        assert "equal to the count" in run(tmp_path, "private_evaluation.py", "--train")
+        return
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "private_evaluation.py"), "--train"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "PyTorch is not installed" in done.stderr
+    assert "leave out --train" in done.stderr
+
+
 NETWORKS = [
     pytest.param("keras", "lenet", marks=pytest.mark.slow),
     pytest.param("keras", "vgg", marks=pytest.mark.slow),

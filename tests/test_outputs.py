@@ -11,6 +11,7 @@ from libmpc.outputs import OutputKind
 
 TEXTS = (
     *("logits", "label", "count", "confusion", "topk:1", "topk:16", "scores:0", "scores:16"),
+    *("count:2", "count:100", "confusion:33554432"),
     *("scores:8:-4.0:4.0", "scores:0:-1.0:0.0", "scores:16:0.0:1.52587890625e-05"),
 )
 
@@ -20,7 +21,8 @@ def test_a_kind_is_written_as_it_is_read(text: str) -> None:
     kind = outputs.parse(text)
     assert str(kind) == text
     assert outputs.parse(str(kind)) == kind
-    assert kind.takes_labels == (text in ("count", "confusion"))
+    assert kind.takes_labels == text.startswith(("count", "confusion"))
+    assert kind.answer == (outputs.parse(text.partition(":")[0]) if kind.at_least > 1 else kind)
     assert kind.in_bits == text.startswith(("label", "topk"))
 
 
@@ -32,7 +34,23 @@ def test_a_kind_is_written_as_it_is_read(text: str) -> None:
         *("scores:8:", "scores:8:-4:4", "scores:8:-4.0", "scores:8:4.0:-4.0", "scores:8:0.0:nan"),
         *("scores:8:0.0:inf", "scores:1:0.0:0.25", "scores:0:0.0:1073741824.0"),
         *("scores:0:-1073741824.0:0.0", "scores:8:-0.0:1.0", "scores:8:0.0:1.0:2.0", "label\n"),
-        *("scores:16:0.0:1e999", "scores:16:0.0:" + "9" * 90, "scores:4:0.0:1_0.0"),
+        *(
+            "count:0",
+            "count:1",
+            "count:-5",
+            "count:05",
+            "count:33554433",
+            "count:",
+            "confusion:1e3",
+        ),
+        *(
+            "label:5",
+            "count:5:5",
+            "count:٥",
+            "scores:16:0.0:1e999",
+            "scores:16:0.0:" + "9" * 90,
+            "scores:4:0.0:1_0.0",
+        ),
     ],
 )
 def test_nothing_else_is_a_kind(text: str) -> None:
@@ -71,8 +89,10 @@ def test_what_an_owner_allows() -> None:
         "scores:8:-4.0:4.0": {"scores:8:-4.0:4.0"},
         "confusion": {"confusion", "count"},
         "count": {"count"},
+        "count:100": {"count"},
+        "confusion:100": {"confusion", "count"},
     }
-    every = set().union(*allowed.values())
+    every = set().union(*allowed.values()) | {"count:100", "count:50", "confusion:100"}
     for policy, kinds in allowed.items():
         found = {k for k in every if outputs.allows(outputs.parse(policy), outputs.parse(k))}
         assert found == kinds

@@ -1,10 +1,16 @@
+import struct
+
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from libmpc.ring import MASK
 from libmpc.shares import (
     AdditiveShare,
     MaskedShare,
+    expand_bits,
     expand_seed,
     new_seed,
     reconstruct,
@@ -52,3 +58,17 @@ def test_text_contains_no_value(text: object) -> None:
 
 def test_seeds_are_fresh() -> None:
     assert len({new_seed() for _ in range(10)}) == 10
+
+
+def test_bits_of_a_seed_are_pinned_and_no_part_of_the_other_draw() -> None:
+    """As docs/wire.md has it: word i of step 0, purpose 1; its lowest bit."""
+    seed = bytes(range(32))
+    bits = expand_bits(seed, (50, 4))
+    key = HKDF(SHA256(), 16, None, b"libmpc input share v1").derive(seed)
+    counter = struct.pack(">IHHQ", 0, 1, 0, 0)
+    stream = Cipher(algorithms.AES(key), modes.CTR(counter)).encryptor().update(bytes(8 * 200))
+    words = np.frombuffer(stream, "<u8")
+    assert bits.reshape(-1).tolist() == (words & 1).tolist()
+    assert 60 < int(bits.sum()) < 140
+    other = expand_seed(seed, (200,)) & np.uint64(1)
+    assert bits.reshape(-1).tolist() != other.tolist()

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _EPILOG = examples(
     "libmpc bench mnist",
     "libmpc bench mnist --batch 1 --concurrency 32 --duration 30",
+    "libmpc bench mnist --output label",
     "libmpc bench mnist --batch 1 --queries 200 --pause 0.1 --input digits.npy --json",
 )
 _BATCHES = (1, 8, 32, 128)
@@ -57,6 +58,14 @@ def bench(
             min=1,
             max=16384,
             help="Samples in each query; say it again for more sizes. By default 1, 8, 32, 128.",
+        ),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            metavar="KIND",
+            help="What to ask for, as 'libmpc query' does; by default all that the owner allows.",
         ),
     ] = None,
     concurrency: Annotated[
@@ -129,6 +138,7 @@ def bench(
                     concurrency=concurrency,
                     queries=queries,
                     seconds=seconds,
+                    output=output,
                     before=_waiting(pause),
                     progress=shown,
                 )
@@ -136,6 +146,7 @@ def bench(
     document = {
         "name": name,
         "model": descriptor.model,
+        "output": output or descriptor.output,
         "input": "random" if inputs is None else str(inputs),
         "pause_seconds": pause,
         "results": [_row(one) for one in found],

@@ -19,6 +19,7 @@ _EPILOG = examples(
     "libmpc explain short-conv-mnist.h5",
     "libmpc explain resnet50.onnx --batch 8 --json",
     "libmpc explain model.keras --network 35 500",
+    "libmpc explain short-conv-mnist.h5 --output label",
 )
 _COUNTS = ("macs", "rounds", "online_bytes", "preprocessing_bytes")
 
@@ -35,6 +36,15 @@ def explain(
     batch: Annotated[
         int, typer.Option("--batch", metavar="N", min=1, max=16384, help="Samples in one query.")
     ] = 1,
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            metavar="KIND",
+            help="What is asked for: logits, label, topk:K, scores:BITS, scores:BITS:LOW:HIGH, or,"
+            " as in an evaluation, count or confusion.",
+        ),
+    ] = "logits",
     network: Annotated[
         tuple[float, float] | None,
         typer.Option(
@@ -61,18 +71,25 @@ def explain(
     from libmpc.cli.estimates import estimates
     from libmpc.graph.loading import read_file
     from libmpc.graph.lowering import lower
+    from libmpc.graph.tail import with_output
+    from libmpc.outputs import parse
 
+    kind = parse(output).answer
     with Progress(f"reading {model.name}"):
         lowered = lower(read_file(model))
-        steps = describe(lowered.plan, lowered.names, batch)
-        estimated = estimates(lowered.plan, batch, _checked(network))
+        plan = with_output(lowered.plan, kind)
+        # What follows the last layer belongs to none.
+        names = [*lowered.names[:-1], *[str(kind)] * (len(plan.steps) - len(lowered.names) + 1)]
+        steps = describe(plan, lowered.names if plan is lowered.plan else names, batch)
+        estimated = estimates(plan, batch, _checked(network))
     document = {
         "model": str(model),
-        "plan": lowered.plan.digest.hex(),
+        "plan": plan.digest.hex(),
         "batch": batch,
-        "input_shape": list(lowered.plan.input_shape),
-        "output_shape": list(lowered.plan.output_shape),
-        "final_activation": lowered.final,
+        "output": str(kind),
+        "input_shape": list(plan.input_shape),
+        "output_shape": list(plan.output_shape),
+        "final_activation": lowered.final if plan is lowered.plan else None,
         "steps": steps,
         "totals": totals(steps),
         "estimates": estimated,

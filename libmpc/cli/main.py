@@ -15,6 +15,7 @@ from libmpc.cli import (
     bench,
     check,
     demo,
+    evaluate,
     explain,
     init,
     models,
@@ -68,7 +69,11 @@ def _options(
         raise typer.Exit(2)
 
 
-for group in (demo, init, up, service, push, models, query, bench, reference, explain, check):
+_GROUPS = (
+    *(demo, init, up, service, push, models, query, evaluate),
+    *(bench, reference, explain, check),
+)
+for group in _GROUPS:
     group.register(app)
 
 

@@ -49,8 +49,9 @@ def push(
         typer.Option(
             "--output",
             metavar="KIND",
-            help="The most that answers may tell: logits, label, topk:K, scores:BITS or"
-            " scores:BITS:LOW:HIGH.",
+            help="The most that answers may tell: logits, label, topk:K, scores:BITS,"
+            " scores:BITS:LOW:HIGH, confusion or count; confusion:N and count:N over N samples or"
+            " more.",
         ),
     ] = "logits",
     require_proof: RequireProofOption = False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, overload
 
@@ -15,9 +16,10 @@ from libmpc.client.aio_transport import AsyncKeptTransport
 from libmpc.client.allowed import allowed
 from libmpc.client.card import ModelSummary
 from libmpc.client.connection import Connection, DeploymentLike
+from libmpc.client.evaluating import Evaluating, Score
 from libmpc.client.final import Answer
 from libmpc.client.http import Operation, Pause, Request, Response, too_slow
-from libmpc.client.many import IN_FLIGHT, Batches, Counted
+from libmpc.client.many import IN_FLIGHT, Batches, Counted, Part, check_in_flight
 from libmpc.client.retry import RetryPolicy
 from libmpc.client.session import Session
 from libmpc.clock import Clock, SystemClock
@@ -85,20 +87,44 @@ class AsyncClient:
         allowed(descriptor, output, final)
         batches = await asyncio.to_thread(Batches, descriptor, x, batch_size, progress)
 
-        async def work() -> None:
-            while (part := batches.take()) is not None:
-                try:
-                    answer = await self._query(name, part.x, final, output, batches.model)
-                    batches.put(part, answer)
-                except Exception as error:  # noqa: BLE001 - told by ``result``
-                    batches.fail(part, error)
+        async def one(part: Part) -> None:
+            batches.put(part, await self._query(name, part.x, final, output, batches.model))
 
-        if in_flight < 1:
-            raise ValueError("at least one query must be in flight")
+        check_in_flight(in_flight)
         async with asyncio.TaskGroup() as group:
             for _ in range(in_flight):
-                group.create_task(work())
+                group.create_task(_work(batches, one))
         return batches.result()
+
+    async def evaluate(
+        self,
+        name: str,
+        images: object,
+        labels: object,
+        *,
+        confusion: bool = False,
+        cells: Iterable[tuple[int, int]] | None = None,
+        batch_size: int | None = None,
+        in_flight: int = IN_FLIGHT,
+        progress: Counted | None = None,
+    ) -> Score:
+        """Count how many samples a model classifies as labelled; see ``Client.evaluate``."""
+        check_in_flight(in_flight)
+        terms = (confusion, cells, batch_size, progress)
+        descriptor = await self.describe(name)
+        evaluating = await asyncio.to_thread(Evaluating, descriptor, images, labels, *terms)
+        batches = evaluating.batches
+
+        async def one(part: Part) -> None:
+            await self._run(evaluating.send(self._session, name, part), in_thread=True)
+
+        await _work(batches, one, most=1)  # the first part begins the evaluation
+        batches.check()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(in_flight):
+                group.create_task(_work(batches, one))
+        batches.check()
+        return await self._run(evaluating.collect(self._session, name))
 
     async def _query(
         self, name: str, x: object, final: bool, output: str | None, model: str | None = None
@@ -180,6 +206,18 @@ class AsyncClient:
 
     def __repr__(self) -> str:
         return f"AsyncClient(gateway={self._session.gateway!r})"
+
+
+async def _work(
+    batches: Batches, one: Callable[[Part], Awaitable[None]], most: int | None = None
+) -> None:
+    """Do ``one`` with a batch after the other; what goes wrong is told by ``Batches.check``."""
+    while most != 0 and (part := batches.take()) is not None:
+        try:
+            await one(part)
+        except Exception as error:  # noqa: BLE001 - as above
+            batches.fail(part, error)
+        most = None if most is None else most - 1
 
 
 def _transport(connection: Connection) -> httpx.AsyncBaseTransport:

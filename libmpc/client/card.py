@@ -10,13 +10,14 @@ from typing import Any
 from libmpc.client.http import parse_object
 from libmpc.client.retry import UnsettledError
 from libmpc.deployment import Deployment
-from libmpc.errors import IntegrityError
+from libmpc.errors import InputError, IntegrityError
 from libmpc.identity.signing import verify_descriptor
 from libmpc.sealing.seal import check_party_key
 from libmpc.wire.descriptor import Descriptor
 from libmpc.wire.errors import ExpiredError, WireError
 from libmpc.wire.keys import PartyKey
 from libmpc.wire.lifetime import to_millis
+from libmpc.wire.names import is_name
 from libmpc.wire.signed import Signed
 
 REFRESH_MS = 10 * 60_000
@@ -56,6 +57,20 @@ class ModelSummary:
     num_requests: int | None
     served: int
     model: str
+
+
+def check_model_name(name: str) -> str:
+    """Return a model's name unchanged.
+
+    Raises:
+        InputError: it is none; a path, for example.
+    """
+    if not isinstance(name, str) or not is_name(name):
+        raise InputError(
+            f"{name!r} is no model's name: 1 to 63 characters out of a-z, 0-9, '.', '_' and '-', "
+            "the first a letter or digit"
+        )
+    return name
 
 
 def verify_card(deployment: Deployment, name: str, body: bytes, now: float) -> ModelCard:

@@ -9,17 +9,31 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from libmpc.client.http import Response, parse_object
-from libmpc.client.sealed import SealedQuery
 from libmpc.errors import IntegrityError
+from libmpc.wire.headers import QueryHeader
 
 HEADER = "Inference-Header-Content-Length"
 _MALFORMED = "the gateway's answer to a query is malformed, or was cut off on its way"
 
+T_co = TypeVar("T_co", covariant=True)
 
-def encode_infer(query: SealedQuery, timeout: float) -> tuple[dict[str, str], tuple[bytes, ...]]:
+
+class Sealed(Protocol[T_co]):
+    """Something that can be sent once, and what opens the two replies to it."""
+
+    @property
+    def header(self) -> QueryHeader: ...
+    @property
+    def envelopes(self) -> tuple[bytes, bytes]: ...
+    @property
+    def reply_bytes(self) -> int: ...
+    def open(self, reply0: bytes, reply1: bytes) -> T_co: ...
+
+
+def encode_infer(query: Sealed[Any], timeout: float) -> tuple[dict[str, str], tuple[bytes, ...]]:
     """Headers and body of a request; ``timeout`` is in seconds."""
     inputs = [
         {

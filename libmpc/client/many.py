@@ -61,7 +61,7 @@ class Batches:
             raise ValueError("a batch has at least one sample")
         self.model = descriptor.model
         self._x = _array(descriptor, x)
-        self._size = batch_size
+        self.size = batch_size
         self._progress = progress
         self._lock = threading.Lock()
         self._next = self._done = 0
@@ -72,7 +72,7 @@ class Batches:
     def _check(self, descriptor: Descriptor) -> None:
         # All of it before any of it is sent, and never a copy of all of it.
         shape, bounds = descriptor.input_shape, descriptor.input_range
-        for start in range(0, len(self._x), self._size):
+        for start in range(0, len(self._x), self.size):
             part = self._part(start)
             try:
                 check_inputs(part.x, shape=shape, input_range=bounds)
@@ -80,7 +80,7 @@ class Batches:
                 raise named(error, part) from None
 
     def _part(self, start: int) -> Part:
-        stop = min(start + self._size, len(self._x))
+        stop = min(start + self.size, len(self._x))
         return Part(start, stop, self._x[start:stop])
 
     def take(self) -> Part | None:
@@ -92,15 +92,27 @@ class Batches:
             self._next = part.stop
             return part
 
+    def __len__(self) -> int:
+        """Samples in all."""
+        return len(self._x)
+
     def put(self, part: Part, answer: Answer) -> None:
         """Keep an answer in its place."""
         with self._lock:
             if self._answer is None:
                 self._answer = np.empty((len(self._x), *answer.shape[1:]), answer.dtype)
             self._answer[part.start : part.stop] = answer
-            self._done += part.stop - part.start
-            if self._progress is not None:
-                self._progress(self._done, len(self._x))
+            self._count(part)
+
+    def done(self, part: Part) -> None:
+        """Note that a batch needs nothing more; it has no answer."""
+        with self._lock:
+            self._count(part)
+
+    def _count(self, part: Part) -> None:
+        self._done += part.stop - part.start
+        if self._progress is not None:
+            self._progress(self._done, len(self._x))
 
     def fail(self, part: Part, error: BaseException) -> None:
         """Take no more; of several errors that of the earliest samples is told."""
@@ -117,13 +129,21 @@ class Batches:
         """All answers in order.
 
         Raises:
+            LibmpcError: as ``check``.
+        """
+        self.check()
+        assert self._answer is not None
+        return self._answer
+
+    def check(self) -> None:
+        """Whether all went well.
+
+        Raises:
             LibmpcError: of the earliest batch that failed; names its samples.
         """
         if self._error is not None:
             part, error = self._error
             raise named(error, part) if isinstance(error, LibmpcError) else error
-        assert self._answer is not None
-        return self._answer
 
 
 def named(error: LibmpcError, part: Part) -> LibmpcError:
@@ -153,3 +173,13 @@ def _array(descriptor: Descriptor, x: object) -> NDArray[np.generic]:
         check_inputs(x, shape=shape, input_range=descriptor.input_range)  # says what is wrong
         raise InputError("the input is no array of samples")
     return array
+
+
+def check_in_flight(count: int) -> None:
+    """Check how many queries are to be under way at a time.
+
+    Raises:
+        ValueError: none.
+    """
+    if count < 1:
+        raise ValueError("at least one query must be in flight")

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from libmpc.client.final import Answer
 from libmpc.client.sync import Client
 from libmpc.errors import InputError
 
 Connect = Callable[[], Client]
-Check = Callable[[NDArray[np.float64]], None]
+Check = Callable[[Answer], None]
 Progress = Callable[[int], None]
 
 
@@ -65,6 +66,7 @@ def measure(
     queries: int | None = None,
     seconds: float | None = None,
     warm_up: int = 1,
+    output: str | None = None,
     before: Callable[[], object] = lambda: None,
     check: Check = lambda answer: None,
     progress: Progress = lambda done: None,
@@ -82,6 +84,7 @@ def measure(
         queries: how many to ask in all; with ``seconds`` also at least so many.
         seconds: how long to go on asking; queries under way by then are waited for and counted.
         warm_up: queries of each client that come first and do not count.
+        output: what to ask for, as for ``Client.query``.
         before: called before each query, outside of its time.
         check: called with each answer, outside of the query's time; what it raises ends it all.
         progress: called with the number of answers so far.
@@ -95,7 +98,7 @@ def measure(
     given = [number for number in (concurrency, queries, seconds) if number is not None]
     if warm_up < 0 or not all(number > 0 for number in given):
         raise InputError("concurrency, queries and seconds must be above 0")
-    asking = _Asking(name, x, queries, seconds, before, check, progress)
+    asking = _Asking(name, x, output, queries, seconds, before, check, progress)
     with ExitStack() as stack:
         clients = [stack.enter_context(connect()) for _ in range(concurrency)]
         threads = stack.enter_context(ThreadPoolExecutor(concurrency, "libmpc-measure"))
@@ -116,6 +119,7 @@ class _Asking:
         self,
         name: str,
         x: NDArray[np.generic],
+        output: str | None,
         queries: int | None,
         seconds: float | None,
         before: Callable[[], object],
@@ -124,7 +128,7 @@ class _Asking:
     ) -> None:
         self.latencies: list[float] = []
         self.start = self.end = 0.0
-        self._name, self._x = name, x
+        self._name, self._x, self._output = name, x, output
         self._queries, self._seconds = queries, seconds
         self._before, self._check, self._progress = before, check, progress
         self._begun = 0
@@ -134,7 +138,7 @@ class _Asking:
     def warm_up(self, client: Client, queries: int) -> None:
         for _ in range(queries):
             if not self._stopped:
-                self._check(client.query(self._name, self._x))
+                self._check(client.query(self._name, self._x, output=self._output))
 
     def stop(self) -> None:
         """Begin no more queries."""
@@ -149,7 +153,7 @@ class _Asking:
             while self._next():
                 self._before()
                 begin = time.perf_counter()
-                answer = client.query(self._name, self._x)
+                answer = client.query(self._name, self._x, output=self._output)
                 end = time.perf_counter()
                 self._check(answer)
                 with self._lock:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 import math
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,7 +36,7 @@ from libmpc.wire.envelope import (
     ReplyPlaintext,
 )
 from libmpc.wire.errors import WireError
-from libmpc.wire.fields import MAX_BATCH, BytesLike
+from libmpc.wire.fields import MAX_BATCH
 from libmpc.wire.headers import MAX_QUERY_VALUES, QueryHeader, query_info, reply_info
 from libmpc.wire.lifetime import to_millis
 
@@ -74,29 +75,12 @@ class SealedQuery:
             IntegrityError: a reply is not for this query, was changed or cut off, or the two
                 evaluators answer from different computations.
         """
-        first, second = self._open(0, reply0), self._open(1, reply1)
-        # SECURITY: shares of different runs add up to noise at best. The digest covers the bundle,
-        # the model, and this query's number and secret tag at each evaluator.
-        if not hmac.compare_digest(first.run_digest, second.run_digest):
-            raise IntegrityError(
-                "the two evaluators answered from different computations, so there is no answer; "
-                "if it happens again, tell both parties' operators"
-            )
         count = math.prod(self.output_shape)
-        y0, y1 = (unpack(reply.share, count) for reply in (first, second))
-        shape = self.output_shape
-        return combine(self.kind, y0.reshape(shape), y1.reshape(shape))
-
-    def _open(self, party: int, reply: bytes) -> ReplyPlaintext:
-        info = reply_info(self.deployment, self.header.model, party, self.header.number)
-        try:
-            opened = self._reply_key.open(info, reply)
-            return ReplyPlaintext.parse(opened, math.prod(self.output_shape))
-        except (SealError, WireError):
-            raise IntegrityError(
-                f"party {party}'s answer cannot be opened: it is for another query, or was "
-                "changed or cut off on its way"
-            ) from None
+        model, number = self.header.model, self.header.number
+        infos = [reply_info(self.deployment, model, party, number) for party in (0, 1)]
+        both = open_both(self._reply_key, infos, (reply0, reply1), count)
+        y0, y1 = (unpack(reply.share, count).reshape(self.output_shape) for reply in both)
+        return combine(self.kind, y0, y1)
 
 
 def encode_batch(descriptor: Descriptor, x: object) -> NDArray[np.uint64]:
@@ -136,31 +120,81 @@ def seal_query(
         InputError: the model has no such answers.
     """
     output_shape = (encoded.shape[0], *answer_shape(kind, card.descriptor.output_shape))
-    keys = card.keys[0], card.keys[1]
-    expires = min(to_millis(now) + LIFETIME_SECONDS * 1000, *(key.not_after_ms for key in keys))
-    header = QueryHeader(
-        model=card.descriptor.model,
-        number=secrets.token_hex(16),
-        expires_ms=expires,
-        shape=encoded.shape,
-        key_ids=(keys[0].key_id, keys[1].key_id),
-    )
     # SECURITY: a new seed and a new reply key for every sealing, retries included: two sealings of
     # one input under one seed would differ in nothing that hides it.
     seed, reply_key = new_seed(), ReplyKey.generate()
     difference, _ = split_with_seed(encoded, seed)
-    payloads: tuple[tuple[Kind, BytesLike], ...] = (
-        (Kind.SEED, seed),
-        (Kind.PACKED, pack(difference.values)),
-    )
+    payloads = (Kind.SEED, seed), (Kind.PACKED, pack(difference.values))
     tag = secrets.token_bytes(TAG_BYTES)
+    plain = [
+        QueryPlaintext(tag, reply_key.public, form, payload, str(kind)).encode()
+        for form, payload in payloads
+    ]
+    header, envelopes = seal_both(deployment, card, encoded.shape, plain, now)
+    return SealedQuery(deployment, header, envelopes, output_shape, kind, reply_key)
+
+
+def seal_both(
+    deployment: bytes, card: ModelCard, shape: tuple[int, ...], plain: Sequence[bytes], now: float
+) -> tuple[QueryHeader, tuple[bytes, bytes]]:
+    """A header with a fresh number, and an envelope for each evaluator.
+
+    Args:
+        shape: of the input, batch first.
+        plain: what is to be sealed for party 0 and for party 1.
+        now: as for ``seal_query``.
+
+    Raises:
+        IntegrityError: a key cannot be sealed to.
+    """
+    keys = card.keys[0], card.keys[1]
+    header = QueryHeader(
+        model=card.descriptor.model,
+        number=secrets.token_hex(16),
+        expires_ms=min(
+            to_millis(now) + LIFETIME_SECONDS * 1000, *(key.not_after_ms for key in keys)
+        ),
+        shape=shape,
+        key_ids=(keys[0].key_id, keys[1].key_id),
+    )
     envelopes = []
-    for party, (form, payload) in enumerate(payloads):
-        plain = QueryPlaintext(tag, reply_key.public, form, payload, str(kind)).encode()
+    for party, key in enumerate(keys):
         info = query_info(deployment, header, party)
         try:
-            envelopes.append(seal(bytes.fromhex(keys[party].public_key), info, plain))
+            envelopes.append(seal(bytes.fromhex(key.public_key), info, plain[party]))
         except SealError as error:
             raise IntegrityError(f"party {party}'s key cannot be used: {error}") from None
-    both = envelopes[0], envelopes[1]
-    return SealedQuery(deployment, header, both, output_shape, kind, reply_key)
+    return header, (envelopes[0], envelopes[1])
+
+
+def open_both(
+    key: ReplyKey, infos: Sequence[bytes], replies: Sequence[bytes], values: int
+) -> tuple[ReplyPlaintext, ReplyPlaintext]:
+    """Both evaluators' replies, which must be of one computation.
+
+    Args:
+        infos: of party 0's and party 1's reply.
+        values: ring values in each.
+
+    Raises:
+        IntegrityError: a reply is not for this query, was changed or cut off, or the two
+            evaluators answer from different computations.
+    """
+    opened = []
+    for party in (0, 1):
+        try:
+            plain = key.open(infos[party], replies[party])
+            opened.append(ReplyPlaintext.parse(plain, values))
+        except (SealError, WireError):
+            raise IntegrityError(
+                f"party {party}'s answer cannot be opened: it is for another query, or was "
+                "changed or cut off on its way"
+            ) from None
+    # SECURITY: shares of different runs add up to noise at best. The digest covers the bundle,
+    # the model, and this query's number and secret tag at each evaluator.
+    if not hmac.compare_digest(opened[0].run_digest, opened[1].run_digest):
+        raise IntegrityError(
+            "the two evaluators answered from different computations, so there is no answer; "
+            "if it happens again, tell both parties' operators"
+        )
+    return opened[0], opened[1]

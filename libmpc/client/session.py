@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from libmpc.client.allowed import allowed
 from libmpc.client.card import (
     ModelCard,
     ModelSummary,
+    check_model_name,
     parse_summaries,
     verify_card,
     verify_keys,
@@ -33,14 +36,13 @@ from libmpc.client.http import (
     Response,
     check,
 )
-from libmpc.client.infer import decode_infer, encode_infer
+from libmpc.client.infer import Sealed, decode_infer, encode_infer
 from libmpc.client.retry import Attempts, ReplacedError, RetryPolicy, check_timeout
-from libmpc.client.sealed import encode_batch, seal_query
+from libmpc.client.sealed import SealedQuery, encode_batch, seal_query
 from libmpc.clock import Clock
 from libmpc.errors import (
     ConfigError,
     ConflictError,
-    InputError,
     IntegrityError,
     ModelNotFoundError,
     ServiceError,
@@ -49,8 +51,8 @@ from libmpc.errors import (
 from libmpc.wire.descriptor import Descriptor
 from libmpc.wire.keys import PartyKey
 from libmpc.wire.lifetime import to_millis
-from libmpc.wire.names import is_name
 
+T = TypeVar("T")
 WIRE_MAJOR = "1"
 _VERSION = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}")
 
@@ -66,7 +68,7 @@ class Session:
     ) -> None:
         check_timeout(timeout)
         self.connection = connection
-        self._id = connection.deployment.id
+        self.deployment_id = connection.deployment.id
         self.clock = clock
         self._policy = policy
         self._timeout = timeout
@@ -94,9 +96,29 @@ class Session:
         Args:
             model: the digest that the model must have; ``None`` for any.
         """
+        encoded: dict[str, NDArray[np.uint64]] = {}  # for the model that is stored now
+
+        def seal(card: ModelCard) -> SealedQuery:
+            if card.descriptor.model not in encoded:
+                encoded.clear()
+                encoded[card.descriptor.model] = encode_batch(card.descriptor, x)
+            kind = allowed(card.descriptor, output, final)
+            now = self.clock.now()
+            return seal_query(self.deployment_id, card, encoded[card.descriptor.model], now, kind)
+
+        answer, descriptor = yield from self.ask(name, seal, model)
+        return finish(descriptor, answer) if final else answer
+
+    def ask(
+        self, name: str, seal: Callable[[ModelCard], Sealed[T]], model: str | None = None
+    ) -> Operation[tuple[T, Descriptor]]:
+        """Seal, send and open, with retries; each is a new sealing.
+
+        Args:
+            seal: makes what is sent for the model that is stored now.
+            model: the digest that the model must have; ``None`` for any.
+        """
         attempts = self.attempts()
-        shown: Descriptor | None = None
-        encoded = np.empty(0, np.uint64)
         while True:
             card, fresh = None, False
             try:
@@ -105,15 +127,11 @@ class Session:
                     raise ReplacedError(
                         f"model {name!r} was replaced while its batches were answered; ask again"
                     )
-                if shown is None or card.descriptor.model != shown.model:
-                    shown, encoded = card.descriptor, encode_batch(card.descriptor, x)
-                kind = allowed(card.descriptor, output, final)
-                sealed = seal_query(self._id, card, encoded, self.clock.now(), kind)
+                sealed = seal(card)
                 headers, parts = encode_infer(sealed, attempts.remaining)
                 path, limit = f"/v2/models/{name}/infer", 4 * sealed.reply_bytes + 65536
                 response = yield from self.once("POST", path, attempts, parts, headers, limit)
-                answer = sealed.open(*decode_infer(response))
-                return finish(card.descriptor, answer) if final else answer
+                return sealed.open(*decode_infer(response)), card.descriptor
             except ReplacedError:
                 raise
             except ServiceError as error:
@@ -267,20 +285,6 @@ class Session:
         with self._lock:
             if card is not None and self._cards.get(name) is card:
                 del self._cards[name]
-
-
-def check_model_name(name: str) -> str:
-    """Return a model's name unchanged.
-
-    Raises:
-        InputError: it is none; a path, for example.
-    """
-    if not isinstance(name, str) or not is_name(name):
-        raise InputError(
-            f"{name!r} is no model's name: 1 to 63 characters out of a-z, 0-9, '.', '_' and '-', "
-            "the first a letter or digit"
-        )
-    return name
 
 
 def _send(

@@ -2,118 +2,24 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from types import TracebackType
-from typing import Literal, Protocol, Self, TypeVar, overload
+from typing import Literal, Self, overload
 
 import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from libmpc.client import shell
 from libmpc.client.allowed import allowed
 from libmpc.client.card import ModelSummary
 from libmpc.client.connection import Connection, DeploymentLike
+from libmpc.client.evaluating import Evaluating, Score
 from libmpc.client.final import Answer
-from libmpc.client.http import Operation, Pause, Request, Response, too_slow
-from libmpc.client.many import IN_FLIGHT, Batches, Counted
+from libmpc.client.many import IN_FLIGHT, Batches, Counted, Part
 from libmpc.client.retry import RetryPolicy
+from libmpc.client.runner import PausingClock, Runner, begin, each
 from libmpc.client.session import Session
-from libmpc.client.transport import KeptTransport
-from libmpc.clock import Clock
-from libmpc.errors import LibmpcError
 from libmpc.wire.descriptor import Descriptor
-
-T = TypeVar("T")
-
-
-class PausingClock(Clock, Protocol):
-    """A clock whose pauses a thread can take."""
-
-    def pause(self, seconds: float) -> None: ...
-
-
-class Runner:
-    """Carries out operations over httpx, blocking. Thread-safe."""
-
-    def __init__(
-        self,
-        connection: Connection,
-        clock: PausingClock | None = None,
-        transport: httpx.BaseTransport | None = None,
-    ) -> None:
-        self.clock = clock or shell.BlockingClock()
-        self._closed = False
-        self._builder = shell.Builder(connection)
-        self._transport = transport or _transport(connection)
-
-    def run(self, operation: Operation[T], progress: shell.Progress | None = None) -> T:
-        """Run an operation to its end and return its result."""
-        value, error = None, None
-        while True:
-            done, wanted = shell.advance(operation, value, error)
-            if done:
-                result: T = wanted
-                return result
-            value, error = None, None
-            if isinstance(wanted, Pause):
-                self.clock.pause(wanted.seconds)
-                continue
-            try:
-                value = self._send(wanted, progress)
-            except LibmpcError as problem:
-                error = problem
-
-    def _send(self, request: Request, progress: shell.Progress | None) -> Response:
-        if self._closed:
-            raise shell.closed()
-        end = self.clock.monotonic() + request.timeout
-        chunks: list[bytes] = []
-        size = 0
-        try:
-            # SECURITY: a transport follows no redirect, which would carry the token and the
-            # envelopes to another place.
-            answer = self._transport.handle_request(self._builder.build(request, progress))
-            try:
-                shell.refuse_compressed(request, answer)
-                assert isinstance(answer.stream, httpx.SyncByteStream)
-                for chunk in answer.stream:
-                    chunks.append(chunk)
-                    size += len(chunk)
-                    if size > request.limit:
-                        raise shell.too_long(request)
-                    # A gateway that sends a byte now and then would escape httpx's own timeout.
-                    if self.clock.monotonic() > end:
-                        raise too_slow(request.gateway, request.timeout)
-            finally:
-                answer.close()
-        except httpx.HTTPError as error:
-            raise shell.translate(request, error) from None
-        return shell.response(answer, chunks)
-
-    def close(self) -> None:
-        """Close all connections."""
-        self._closed = True
-        self._transport.close()
-
-
-def _transport(connection: Connection) -> httpx.BaseTransport:
-    if shell.uses_proxy(connection):
-        return _Proxied(connection)
-    return KeptTransport(connection.ssl_context())
-
-
-class _Proxied(httpx.BaseTransport):
-    """Through the proxy that the environment names, which httpx knows all about."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._client = httpx.Client(**shell.proxy_settings(connection))
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        return self._client.send(request, stream=True)
-
-    def close(self) -> None:
-        self._client.close()
 
 
 class Client:
@@ -240,22 +146,62 @@ class Client:
         allowed(descriptor, output, final)
         batches = Batches(descriptor, x, batch_size, progress)
 
-        def work() -> None:
-            while (part := batches.take()) is not None:
-                query = self._session.query(name, part.x, final, output, batches.model)
-                try:
-                    batches.put(part, self._runner.run(query))
-                except BaseException as error:  # noqa: BLE001 - told by ``result``
-                    batches.fail(part, error)
+        def one(part: Part) -> None:
+            query = self._session.query(name, part.x, final, output, batches.model)
+            batches.put(part, self._runner.run(query))
 
-        with ThreadPoolExecutor(in_flight, "libmpc-query") as pool:
-            workers = [pool.submit(work) for _ in range(in_flight)]
-            try:
-                for worker in workers:
-                    worker.result()
-            finally:
-                batches.stop()
+        each(batches, one, in_flight)
         return batches.result()
+
+    def evaluate(
+        self,
+        name: str,
+        images: object,
+        labels: object,
+        *,
+        confusion: bool = False,
+        cells: Iterable[tuple[int, int]] | None = None,
+        batch_size: int | None = None,
+        in_flight: int = IN_FLIGHT,
+        progress: Counted | None = None,
+    ) -> Score:
+        """Count how many samples a model classifies as labelled; nobody learns which.
+
+        Images and labels go to the evaluators as shares. The index of the largest logit and
+        whether it is the label are computed on shares, which are added up there; only the sum
+        comes back, for you alone, and is exactly what ``numpy.argmax`` of the reference gives.
+
+        All is checked before anything is sent. Each batch has a try, retries and ``timeout`` of
+        its own; one that is lost is sent again. The whole is one request. The evaluators drop the
+        sums ten minutes after the last batch that came, and when they are restarted.
+
+        Args:
+            name: the model's.
+            images: (samples, *input_shape), as for ``query_many``.
+            labels: (samples,), whole numbers from 0 to the number of classes − 1.
+            confusion: ask for the whole matrix: how often each label was answered with each index.
+            cells: ask for these (label, index) of the matrix only, and for nothing else.
+            batch_size, in_flight, progress: as for ``query_many``.
+
+        Returns:
+            the count; or the matrix, if one was asked for.
+
+        Raises:
+            InputError: something does not fit, or the model's owner does not allow it.
+            ConflictError: the evaluation was dropped, or the model replaced: begin again.
+            LibmpcError: as ``query_many``.
+            ValueError: as ``query_many``.
+        """
+        evaluating = Evaluating(
+            self.describe(name), images, labels, confusion, cells, batch_size, progress
+        )
+
+        def one(part: Part) -> None:
+            self._runner.run(evaluating.send(self._session, name, part))
+
+        begin(evaluating.batches, one, in_flight)
+        each(evaluating.batches, one, in_flight)
+        return self._runner.run(evaluating.collect(self._session, name))
 
     def describe(self, name: str) -> Descriptor:
         """A model's descriptor (shapes, range, digest), as both evaluators have signed it.

@@ -7,9 +7,10 @@ import threading
 from dataclasses import replace as replace_field
 from typing import TYPE_CHECKING, Literal
 
+from libmpc.client.card import check_model_name
 from libmpc.client.http import Operation, Pause
 from libmpc.client.retry import Attempts
-from libmpc.client.session import Session, check_model_name
+from libmpc.client.session import Session
 from libmpc.cluster.policy import Policy
 from libmpc.errors import (
     ConfigError,

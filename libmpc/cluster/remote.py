@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Self
 
 from libmpc.client.connection import Connection
 from libmpc.client.retry import RetryPolicy
+from libmpc.client.runner import Runner
 from libmpc.client.session import Session
-from libmpc.client.sync import Runner
 from libmpc.cluster.operations import Action, OwnerSession
 from libmpc.cluster.policy import Policy
 from libmpc.errors import ConfigError, InputError, ModelError
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import httpx
 
     from libmpc.client.card import ModelSummary
+    from libmpc.client.runner import PausingClock
     from libmpc.client.shell import Progress
-    from libmpc.client.sync import PausingClock
     from libmpc.graph.model import Model
     from libmpc.wire.descriptor import Descriptor
 
@@ -100,8 +100,9 @@ class Cluster:
             replace: take over the name of a model that is stored already.
             serve: answer queries at once; otherwise call ``serve`` on what is returned.
             num_requests: with ``serve``, how many requests it answers; ``None`` for no limit.
-            output: the most that answers may tell: ``"logits"``, ``"label"``, ``"topk:3"`` or
-                rounded ``"scores:8"``; both evaluators refuse more, whoever asks.
+            output: the most that answers may tell: ``"logits"``, ``"label"``, ``"topk:3"``,
+                rounded ``"scores:8"``, or of many samples together ``"confusion"`` or ``"count"``,
+                with ``"count:100"`` of 100 or more; both evaluators refuse more, whoever asks.
             timeout: seconds for everything.
             progress: called with (bytes sent, bytes in all) during an upload that takes a while.
 

@@ -13,9 +13,11 @@ from libmpc.errors import ConflictError, LibmpcError, UnavailableError
 from libmpc.failure import describe
 from libmpc.party.catalog import Catalog
 from libmpc.party.entry import Entry
+from libmpc.party.evaluations import Evaluations
+from libmpc.party.intake import Intake
 from libmpc.party.messages import Batch
 from libmpc.party.meters import Meters
-from libmpc.party.queries import Admission, Intake, Query
+from libmpc.party.queries import Admission, Collect, Part, Pending, Query
 from libmpc.party.release import Releaser
 from libmpc.party.run import unavailable
 from libmpc.party.store import Store
@@ -43,6 +45,7 @@ class _Sealed(NamedTuple):
 
 
 _Admitted = tuple[Entry, _Sealed]
+_Opened = Query | Collect | Exception
 
 
 class QueryDesk:
@@ -73,12 +76,14 @@ class QueryDesk:
         self._catalog = catalog
         self._intake = Intake(index, deployment, keys, clock, catalog.variants)
         self._admission = Admission()
+        self.evaluations = Evaluations(clock)
         self._releaser = Releaser(
             index,
             deployment,
             catalog=catalog,
             store=store,
             admission=self._admission,
+            evaluations=self.evaluations,
             lock=lock,
             meters=meters,
         )
@@ -124,10 +129,10 @@ class QueryDesk:
             raise ConflictError("the model was replaced or deleted; fetch it again", status=409)
         self._intake.check(entry, header)
         self._intake.claim(header)
-        self._admission.admit(entry)
+        self._admission.check(entry)
         return entry
 
-    def _open(self, entry: Entry, item: _Sealed) -> Query | Exception:
+    def _open(self, entry: Entry, item: _Sealed) -> _Opened:
         """In whatever thread."""
         try:
             return self._intake.open(entry, item.header, item.envelope, item.reply)
@@ -138,19 +143,35 @@ class QueryDesk:
         self,
         batch: Batch,
         admitted: Sequence[_Admitted],
-        opened: Sequence[Query | Exception],
+        opened: Sequence[_Opened],
         submit: Submit,
     ) -> None:
         ready = []
         for (entry, item), query in zip(admitted, opened, strict=True):
-            if isinstance(query, Query):
-                self._follow(query, entry, batch.timeout_ms / 1000)
-                ready.append(query)
+            try:
+                self._let_in(entry, query)
+            except Exception as error:  # noqa: BLE001 - as in ``take``
+                self._reject(item, error)
+                continue
+            assert not isinstance(query, Exception)
+            self._follow(query, entry, batch.timeout_ms / 1000)
+            if isinstance(query, Collect):
+                self._spawn(self._releaser.collect(query))
             else:
-                self._admission.leave(entry.record.model)
-                self._reject(item, query)
+                ready.append(query)
         if ready:
             submit(ready)
+
+    def _let_in(self, entry: Entry, query: _Opened) -> None:
+        if isinstance(query, Exception):
+            raise query
+        if isinstance(query, Part | Collect):
+            self.evaluations.join(query)
+        if isinstance(query, Part):
+            query.counted = True  # an evaluation is one request, counted when its sum leaves
+        else:
+            # What was in flight may have been counted while this one was opened.
+            self._admission.admit(self._catalog.entries.get(entry.record.model, entry))
 
     def _reject(self, item: _Sealed, error: Exception) -> None:
         if not isinstance(error, LibmpcError):
@@ -161,7 +182,7 @@ class QueryDesk:
         self._settle(item.header.number, None)
         self._failed(item.header.number)
 
-    def _follow(self, query: Query, entry: Entry, timeout: float) -> None:
+    def _follow(self, query: Pending, entry: Entry, timeout: float) -> None:
         late = UnavailableError(
             "the query's time is up; try again, or give it a longer timeout",
             status=503,
@@ -178,7 +199,8 @@ class QueryDesk:
                 self._failed(query.number)
 
         query.done.add_done_callback(finish)
-        self._settle(query.number, query)
+        if isinstance(query, Query):  # nothing is to be run for a sum
+            self._settle(query.number, query)
 
     def _settle(self, number: str, query: Query | None) -> None:
         self._known[number] = query

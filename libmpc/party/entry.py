@@ -10,7 +10,7 @@ from libmpc.errors import InputError, IntegrityError, LibmpcError
 from libmpc.graph.plan import Plan
 from libmpc.graph.tail import check_own, with_output
 from libmpc.identity.signing import SigningKey
-from libmpc.outputs import parse
+from libmpc.outputs import LOGITS, parse
 from libmpc.party.messages import Commit
 from libmpc.party.store import Record
 from libmpc.protocol import DealerWeights, EvaluatorWeights
@@ -35,8 +35,8 @@ class Entry:
     @property
     def first_variant(self) -> str:
         """What the owner lets it answer with; bundles for that are kept ready from the start."""
-        output = self.manifest.output
-        return self.record.model if output == "logits" else f"{self.record.model}:{output}"
+        output = parse(self.manifest.output).answer
+        return self.record.model if output == LOGITS else f"{self.record.model}:{output}"
 
     @property
     def certificate(self) -> tuple[Signed, ...]:

@@ -28,7 +28,7 @@ from libmpc.party.messages import BundleHeader, Kind, RunAbort, RunHeader
 from libmpc.party.meters import Meters
 from libmpc.party.pool import Bundle, BundlePool, PoolKey
 from libmpc.party.rounds import Run
-from libmpc.party.run import Part, RunAborted, stack, unavailable
+from libmpc.party.run import Part, RunAborted, stack, stack_labels, unavailable
 from libmpc.party.sizes import Sizes
 from libmpc.party.variants import model_of
 from libmpc.prg import Stream
@@ -264,9 +264,11 @@ class Evaluator:
         # SECURITY: this stream starts only now that both evaluators have taken the bundle.
         leaving = self._stream(self._secrets.leaving, LEAVING, model, run.bundle)
         x = stack(parts, rung)
+        width = entry.plan.label_width
+        labels = None if width is None else stack_labels(parts, rung, width)
         program = self._program(entry, weights, rung)
         with self.meters.run((model, rung), parts):
-            y = await program.run(bundle, x, leaving, run.exchange, self._compute)
+            y = await program.run(bundle, x, leaving, run.exchange, self._compute, labels)
         self._distribute(y, parts, bytes.fromhex(run.header.digest))
 
     def _program(self, entry: Entry, weights: EvaluatorWeights, rung: int) -> Program:

@@ -1,4 +1,4 @@
-"""The last step of a query: count it durably, then seal this evaluator's half for the client."""
+"""The last step: count a request durably, then seal this evaluator's half for the client."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from time import perf_counter
 from libmpc.errors import LibmpcError, UnavailableError
 from libmpc.failure import describe
 from libmpc.party.catalog import Catalog
+from libmpc.party.evaluations import Evaluations
 from libmpc.party.meters import Meters
-from libmpc.party.queries import Admission, Query
+from libmpc.party.queries import Admission, Collect, Part, Pending, Query
 from libmpc.party.run import reply_digest
 from libmpc.party.store import Period, Store
 from libmpc.ring import pack
 from libmpc.sealing.seal import seal
 from libmpc.wire.envelope import ReplyPlaintext
+from libmpc.wire.evaluation import evaluation_info
 from libmpc.wire.headers import reply_info
 
 log = logging.getLogger(__name__)
@@ -43,6 +45,7 @@ class Releaser:
         catalog: Catalog,
         store: Store,
         admission: Admission,
+        evaluations: Evaluations,
         lock: asyncio.Lock,
         meters: Meters,
     ) -> None:
@@ -52,6 +55,7 @@ class Releaser:
         self._catalog = catalog
         self._store = store
         self._admission = admission
+        self._evaluations = evaluations
         self._lock = lock
         self._soon: asyncio.Task[None] | None = None
         self._limited: list[tuple[Period, asyncio.Future[None]]] = []
@@ -60,16 +64,40 @@ class Releaser:
     async def release(self, query: Query) -> None:
         """Let a complete query's reply leave, or fail it."""
         try:
-            await self._count(query)
+            if isinstance(query, Part):
+                # SECURITY: its sum stays here; all that leaves is which computation it was.
+                self._evaluations.add(query)
+                share = bytearray()
+            else:
+                await self._count(query)
+                share = pack(query.y)
             began = perf_counter()
             info = reply_info(self._deployment, query.entry.record.model, self._index, query.number)
-            plain = ReplyPlaintext(reply_digest(query), pack(query.y)).encode()
+            plain = ReplyPlaintext(reply_digest(query), share).encode()
             query.reply(seal(query.reply_key, info, plain))
             self._meters.sealing.since(began)
         except LibmpcError as error:
             query.fail(error)
 
-    async def _count(self, query: Query) -> None:
+    async def collect(self, request: Collect) -> None:
+        """Let an evaluation's sum leave: counted once, and the same bytes whenever asked again."""
+        tally = request.tally
+        try:
+            async with tally.turn:
+                sealed = tally.answer(request.parts)
+                if sealed is None:
+                    digest, sums = tally.total(request.parts)
+                    await self._count(request)
+                    number = tally.evaluation.number
+                    info = evaluation_info(self._deployment, tally.model, self._index, number)
+                    plain = ReplyPlaintext(digest, pack(sums)).encode()
+                    sealed = seal(tally.reply_key, info, plain)
+                    tally.close(request.parts, sealed)
+                request.reply(sealed)
+        except LibmpcError as error:
+            request.fail(error)
+
+    async def _count(self, query: Pending) -> None:
         admitted = query.entry.record
         entry = self._catalog.entries.get(admitted.model)
         if entry is None or not entry.record.serving:

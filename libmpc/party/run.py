@@ -83,6 +83,17 @@ def stack(parts: Sequence[Part], rung: int) -> NDArray[np.uint64]:
     return x
 
 
+def stack_labels(parts: Sequence[Part], rung: int, width: int) -> NDArray[np.uint64]:
+    """The evaluator's shares of all parts' labels, (rung, width); where there is no row, zero."""
+    labels = np.zeros((rung, width), np.uint64)
+    row = 0
+    for part in parts:
+        assert part.query.labels is not None
+        labels[row : row + part.rows] = part.query.labels[part.start : part.stop]
+        row += part.rows
+    return labels
+
+
 def run_digest(epoch: bytes, bundle: int, entry: Entry, rung: int, parts: Sequence[Part]) -> bytes:
     """What both evaluators and the client must agree on about a run (32 bytes)."""
     # SECURITY: the tags, which each client put into both its envelopes, bind the two halves of

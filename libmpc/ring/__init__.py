@@ -6,9 +6,9 @@ a share or a network.
 """
 
 from libmpc.ring.lazy import lazy_modules
-from libmpc.ring.packing import BYTES, MASK, WIDTH, pack, unpack
+from libmpc.ring.packing import BYTES, MASK, WIDTH, pack, pack_bits, unpack, unpack_bits
 
 # Kernels; ``matmul``, which chooses among some of them, is none.
 lazy_modules(__name__, "conv", "linear", "matmul_pack", "matmul_tiles", "transfer")
 
-__all__ = ["BYTES", "MASK", "WIDTH", "pack", "unpack"]
+__all__ = ["BYTES", "MASK", "WIDTH", "pack", "pack_bits", "unpack", "unpack_bits"]

@@ -1,4 +1,4 @@
-"""Ring elements on the wire: six bytes each, little-endian.
+"""Ring elements on the wire: six bytes each, little-endian. Bits: eight of them a byte.
 
 Plain numpy, so that a client loads no compiler; parties use ``transfer``.
 """
@@ -50,3 +50,20 @@ def unpack(buffer: Buffer, count: int) -> NDArray[np.uint64]:
     words["low"] = packed["low"]
     words["high"] = packed["high"]
     return values
+
+
+def pack_bits(bits: NDArray[np.uint64]) -> bytes:
+    """Bit i mod 8 of byte ⌊i / 8⌋ is bit i, in C order; what is left of the last byte is 0."""
+    return np.packbits(bits.reshape(-1).astype(np.uint8), bitorder="little").tobytes()
+
+
+def unpack_bits(buffer: Buffer, count: int) -> NDArray[np.uint64]:
+    """The ``count`` bits of a packed buffer, as an array of shape (count,).
+
+    Raises:
+        LengthError: the buffer does not have exactly ⌈count / 8⌉ bytes.
+    """
+    source = np.frombuffer(buffer, np.uint8) if len(buffer) else np.empty(0, np.uint8)
+    if source.size != -(-count // 8):
+        raise LengthError("a buffer of bits has the wrong length")
+    return np.unpackbits(source, count=count, bitorder="little").astype(np.uint64)

@@ -41,6 +41,12 @@ def test_every_batch_size_has_its_row(cli: Cli, fake: FakeDeployment) -> None:
     assert len(fake.numbers) == 10
 
 
+def test_another_output(cli: Cli, fake: FakeDeployment) -> None:
+    options = ("--batch", 2, "--queries", 2, "--output", "label", "--json")
+    assert cli("bench", "net", *options).json()["output"] == "label"
+    assert "needs labels" in cli("bench", "net", "--queries", 1, "--output", "count").error()
+
+
 def test_several_clients_for_a_while(cli: Cli, fake: FakeDeployment) -> None:
     options = ("--batch", 2, "--concurrency", 3, "--duration", 0.2)
     (row,) = cli("bench", "net", *options, "--json").json()["results"]

@@ -16,10 +16,12 @@ from libmpc.graph import activations
 from libmpc.graph.builder import GraphBuilder
 from libmpc.graph.model import Model, build_model
 from libmpc.graph.plan import Plan
+from libmpc.graph.tail import with_output
+from libmpc.outputs import parse
 from libmpc.prg import Stream
 from libmpc.protocol.exchange import Payload
 from libmpc.protocol.weights import DealerWeights
-from libmpc.runtime import channel, simulation
+from libmpc.runtime import channel, plan_cost, simulation
 from tests.cli.run import Cli
 
 SHIPPED = data.model_path("short-conv-mnist.h5")
@@ -107,6 +109,24 @@ def test_json(cli: Cli) -> None:
     assert document["totals"]["rounds"] == 13
     for step in document["steps"]:
         assert step["shape"] == list(model.plan.steps[step["index"]].output_shape)
+
+
+@pytest.mark.parametrize(("output", "rounds"), [("label", 16), ("topk:3", 17), ("count:9", 17)])
+def test_another_output(cli: Cli, output: str, rounds: int) -> None:
+    document = cli("explain", SHIPPED, "--output", output, "--json").json()
+    kind = parse(output).answer
+    plan = with_output(libmpc.load_model(SHIPPED, (0, 1)).plan, kind)
+    cost = plan_cost(plan, 1)
+    assert document["output"] == str(kind)
+    assert document["plan"] == plan.digest.hex()
+    assert document["final_activation"] is None
+    found = document["totals"]
+    assert (found["rounds"], found["online_bytes"]) == (cost.rounds, cost.online_bytes)
+    assert found["rounds"] == rounds
+    assert found["preprocessing_bytes"] == cost.correction_bytes
+    assert [step["op"] for step in document["steps"]] == [step.op for step in plan.steps]
+    assert document["steps"][-1]["layer"] == str(kind)
+    assert "an output is" in cli("explain", SHIPPED, "--output", "best").error()
 
 
 def test_the_table(cli: Cli) -> None:

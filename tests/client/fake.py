@@ -51,6 +51,7 @@ from libmpc.wire import (
     query_info,
     reply_info,
 )
+from tests.client.counting import Counting, label_bits
 
 LENGTH = "Inference-Header-Content-Length"
 Hook = Callable[[httpx.Request], httpx.Response | None]
@@ -141,6 +142,7 @@ class FakeDeployment:
         self.numbers: list[str] = []
         self.seeds: list[bytes] = []
         self.lock = threading.Lock()
+        self.counting = Counting(self.deployment.id)
 
     def new_keys(self, party: int) -> HpkeKeys:
         return HpkeKeys(self.signing[party], self.deployment.id, party, self.clock)
@@ -275,11 +277,17 @@ class FakeDeployment:
             envelope, binary = binary[4 : 4 + length], binary[4 + length :]
             info = query_info(self.deployment.id, header, party)
             plain = self.keys[party].open(header.key_ids[party], info, envelope)
-            opened.append(QueryPlaintext.parse(plain, header.values))
+            bits = label_bits(self.models[header.model], header)
+            opened.append(QueryPlaintext.parse(plain, header.values, bits))
         assert not binary
         return self.reply(header, opened)
 
     def reply(self, header: QueryHeader, opened: list[QueryPlaintext]) -> httpx.Response:
+        if opened[0].evaluation is not None:
+            replies, seed = self.counting.reply(self.models[header.model], header, opened)
+            self.numbers.append(header.number)
+            self.seeds += [seed] if seed else []
+            return infer_answer(*self.tamper(replies))
         assert [plain.kind for plain in opened] == [Kind.SEED, Kind.PACKED]
         assert opened[0].tag == opened[1].tag
         assert opened[0].reply_key == opened[1].reply_key

@@ -56,6 +56,34 @@ def test_all_shipped_digits_equal_the_reference(
     served.delete()
 
 
+def test_a_private_evaluation(
+    cluster: libmpc.LocalCluster, client: libmpc.Client, model: Model
+) -> None:
+    """Two hundred and fifty-six digits in parts; the count and the matrix are the reference's."""
+    images, labels = data.digits()
+    guesses = model.reference(images).argmax(axis=1)
+    wanted = np.zeros((10, 10), np.int64)
+    np.add.at(wanted, (labels, guesses), 1)
+    served = cluster.share(model, "evaluated", serve=True, output="confusion:100", num_requests=2)
+    seen: list[int] = []
+    score = client.evaluate(
+        "evaluated", images, labels, batch_size=50, progress=lambda done, _: seen.append(done)
+    )
+    assert (score.samples, score.correct) == (256, int((guesses == labels).sum()))
+    assert max(seen) == 256
+    assert len(seen) == 6
+    found = client.evaluate("evaluated", images, labels, confusion=True).confusion
+    assert found is not None
+    assert np.array_equal(found, wanted)
+    with pytest.raises(libmpc.LimitError, match="2 requests"):
+        client.evaluate("evaluated", images, labels)
+    with pytest.raises(libmpc.InputError, match="100 samples or more"):
+        client.evaluate("evaluated", images[:99], labels[:99])
+    with pytest.raises(libmpc.InputError, match="evaluations only"):
+        client.query("evaluated", images[:1])
+    served.delete()
+
+
 def test_the_perceptron_too(cluster: libmpc.LocalCluster, client: libmpc.Client) -> None:
     path = data.model_path("perceptron-784-500-10.keras")
     perceptron = libmpc.load_model(path, input_range=(0, 1))

@@ -54,11 +54,11 @@ def test_one_batch_may_ask_for_different_things(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("policy", "fine", "refused"),
     [
-        ("label", ("label", "topk:1"), ("logits", "topk:2", "scores:0", "count")),
+        ("label", ("label", "topk:1"), ("logits", "topk:2", "scores:0")),
         ("topk:3", ("label", "topk:2", "topk:3"), ("logits", "topk:4", "scores:0:0.0:1.0")),
         ("scores:4", ("scores:4",), ("logits", "label", "scores:3", "scores:4:-1.0:1.0")),
         ("scores:2:-1.0:1.0", ("scores:2:-1.0:1.0",), ("scores:2", "scores:2:-1.0:0.5", "label")),
-        ("logits", ("logits", "label"), ("topk:11", "count", "confusion", "scores:2:-1.0:1.0")),
+        ("logits", ("logits", "label"), ("topk:11", "scores:2:-1.0:1.0")),
     ],
 )
 def test_the_owners_policy_is_enforced_by_both(

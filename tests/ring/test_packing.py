@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libmpc.ring.packing import LengthError, pack, unpack
+from libmpc.ring.packing import LengthError, pack, pack_bits, unpack, unpack_bits
 from libmpc.ring.transfer import accumulate, add_pack, packed
 
 
@@ -37,6 +37,18 @@ def test_arrays_that_are_not_contiguous() -> None:
 def test_wrong_lengths_are_refused(size: int) -> None:
     with pytest.raises(LengthError):
         unpack(bytes(size), 2)
+
+
+@given(st.lists(st.integers(0, 1), max_size=40))
+def test_bits_there_and_back(bits: list[int]) -> None:
+    packed = pack_bits(np.array(bits, np.uint64))
+    number = sum(bit << place for place, bit in enumerate(bits))
+    assert packed == number.to_bytes(-(-len(bits) // 8), "little")
+    back = unpack_bits(packed, len(bits))
+    assert back.dtype == np.uint64
+    assert back.tolist() == bits
+    with pytest.raises(LengthError):
+        unpack_bits(packed + b"\0", len(bits))
 
 
 @given(st.lists(st.integers(0, 2**64 - 1), max_size=40), st.integers(0, 9))
