@@ -184,7 +184,7 @@ class Organisation:
                 "deployment": self.deployment.id.hex(),
                 "name": name,
                 "plan": PLAN.to_json().decode(),
-                "share_hashes": tuple(sha256(share).hex() for share in shares),
+                "share_hashes": tuple(sha256(shares[party]).hex() for party in range(3)),
                 "owner": self.owner.public.hex(),
                 "input_range": (-8.0, 8.0),
                 "range_status": "proven",

@@ -33,6 +33,11 @@ async def _ask(gateway: Gateway, times: int) -> None:
         assert np.array_equal(await gateway.query(x), expected(PLAN, WEIGHTS, x))
 
 
+async def _counted(parties: Triple, index: int, model: str, served: int) -> None:
+    catalog = parties.nodes[index].catalog
+    await until(lambda: catalog.entries[model].record.served == served)
+
+
 async def _restore(parties: Triple, backup: Path, *indices: int) -> Gateway:
     """Stop parties, put their folders back, keys and all, and start them again."""
     await parties.stop(*indices)
@@ -163,8 +168,7 @@ def test_two_restored_evaluators_hear_it_from_the_dealer(tmp_path: Path) -> None
             await until(lambda: dealer.entries[model].record.served == 5)
             gateway = await _restore(parties, tmp_path / "backup", 0, 1)
             for index in (0, 1):
-                catalog = parties.nodes[index].catalog
-                await until(lambda c=catalog: c.entries[model].record.served == 5)
+                await _counted(parties, index, model, 5)
             await _ask(gateway, 1)
             with pytest.raises(Refused, match="429"):
                 await gateway.query(inputs())
