@@ -13,7 +13,7 @@ from libmpc import __version__
 from tests.cli.run import Cli
 
 ROOT = Path(__file__).parents[2]
-CLIENT = ("push", "models", "serve", "stop", "delete", "query", "bench")
+CLIENT = ("push", "models", "serve", "stop", "delete", "query", "evaluate", "bench")
 COMMANDS = (*CLIENT, "init", "up", "party", "gateway", "reference", "explain", "check", "demo")
 
 
