@@ -135,7 +135,7 @@ class QueryDesk:
             raise ConflictError("the model was replaced or deleted; fetch it again", status=409)
         self._intake.check(entry, header)
         self._intake.claim(header)
-        self._admission.check(entry)
+        self._admission.check_served(entry)
         return entry
 
     def _open(self, entry: Entry, item: _Sealed) -> _Opened:
@@ -171,13 +171,20 @@ class QueryDesk:
     def _let_in(self, entry: Entry, query: _Opened) -> None:
         if isinstance(query, Exception):
             raise query
-        if isinstance(query, Part | Collect):
-            self.evaluations.join(query)
+        # What was in flight may have been counted while this one was opened.
+        entry = self._catalog.entries.get(entry.record.model, entry)
         if isinstance(query, Part):
-            query.counted = True  # an evaluation is one request, counted when its sum leaves
-        else:
-            # What was in flight may have been counted while this one was opened.
-            self._admission.admit(self._catalog.entries.get(entry.record.model, entry))
+            # An evaluation is one request, counted when its sum leaves.
+            self._admission.check(entry)
+            self.evaluations.join(query)
+            query.counted = True
+            return
+        if isinstance(query, Collect):
+            self.evaluations.join(query)
+            if query.tally.sealed is not None:  # counted before, and asked for again
+                query.counted = True
+                return
+        self._admission.admit(entry)
 
     def _reject(self, item: _Sealed, error: Exception) -> None:
         if not isinstance(error, LibmpcError):

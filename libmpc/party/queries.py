@@ -117,6 +117,19 @@ class Admission:
     def __init__(self) -> None:
         self._in_flight: dict[str, int] = {}
 
+    def check_served(self, entry: Entry) -> None:
+        """Whether the model answers at all.
+
+        Raises:
+            UnavailableError: it is stopped.
+        """
+        if not entry.record.serving:
+            raise UnavailableError(
+                f"model {entry.record.name!r} is not ready: it is stopped",
+                status=503,
+                retry_after=5,
+            )
+
     def check(self, entry: Entry, in_flight: int = 0) -> None:
         """Whether there is a request left, beside those in flight.
 
@@ -124,11 +137,8 @@ class Admission:
             UnavailableError: the model is stopped.
             LimitError: its requests are used up.
         """
+        self.check_served(entry)
         record = entry.record
-        if not record.serving:
-            raise UnavailableError(
-                f"model {record.name!r} is not ready: it is stopped", status=503, retry_after=5
-            )
         taken = record.served + in_flight
         if record.num_requests is not None and taken >= record.num_requests:
             raise LimitError(

@@ -14,7 +14,7 @@ from tests.cli.run import Cli
 
 ROOT = Path(__file__).parents[2]
 CLIENT = ("push", "models", "serve", "stop", "delete", "query", "evaluate", "bench")
-SERVICES = ("init", "up", "party", "gateway", "token", "keys", "audit")
+SERVICES = ("init", "up", "party", "gateway", "token", "keys", "storage-key", "audit")
 OTHERS = (*SERVICES, "reference", "explain", "check", "demo")
 COMMANDS = (*CLIENT, *OTHERS)
 TOKEN = ("token create", "token list", "token revoke")
@@ -23,7 +23,7 @@ TOKEN = ("token create", "token list", "token revoke")
 def test_all_commands_are_listed(cli: Cli) -> None:
     result = cli("--help")
     assert result.code == 0
-    listed = re.findall(r"^  ([a-z]+)  ", result.out.partition("Commands:")[2], re.MULTILINE)
+    listed = re.findall(r"^  ([a-z-]+)  ", result.out.partition("Commands:")[2], re.MULTILINE)
     assert sorted(listed) == sorted(COMMANDS)
 
 

@@ -394,6 +394,9 @@ def test_an_evaluation_is_one_request(tmp_path: Path) -> None:
         await late.parts()
         assert (await holder.collect()).tolist() == [correct(x, labels)]
         assert (await gateway.models()).models[0].served == 1
+        # Its answer may have been lost: it is there again, and not counted again.
+        assert (await holder.collect()).tolist() == [correct(x, labels)]
+        assert (await gateway.models()).models[0].served == 1
         assert await outcome(gateway, await late.seal_collect()) == [429, 429]
         assert await outcome(gateway, await Holder(gateway, x, labels, 4).seal(0)) == [429, 429]
 
