@@ -8,16 +8,18 @@ record that names them. Keys, masks and bundles are never stored: they die with 
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from libmpc.disk import Disk, FileDisk
 from libmpc.errors import ConfigError, ConflictError
 
 SCHEMA_VERSION = 1
+
+_BLOCK = 1 << 20
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS models (
@@ -71,37 +73,38 @@ class Store:
 
     Args:
         directory: made if missing, with mode 0700.
+        disk: where every durable step is taken.
 
     Raises:
         ConfigError: the directory cannot be used, or holds another version's data.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, disk: Disk | None = None) -> None:
+        self._disk = disk or FileDisk()
         self._shares = directory / "shares"
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._shares.mkdir(mode=0o700, exist_ok=True)
-            self._db = sqlite3.connect(
-                directory / "party.sqlite", isolation_level=None, check_same_thread=False
-            )
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.execute("PRAGMA secure_delete = ON")
-            self._check_version()
-            self._db.executescript(_SCHEMA)
+            self._disk.make_directory(directory)
+            self._disk.make_directory(self._shares)
+            self._db = self._disk.connect(directory / "party.sqlite")
+            self._make_tables()
         except (OSError, sqlite3.Error) as error:
             raise ConfigError(f"{directory}: cannot be used as a party's data: {error}") from None
         self._lock = threading.Lock()
         self._remove_orphans()
 
-    def _check_version(self) -> None:
+    def _make_tables(self) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        elif version != SCHEMA_VERSION:
+        if version == SCHEMA_VERSION:
+            return
+        if version != 0:
             raise ConfigError(
                 f"the data are of format {version}, this libmpc reads format {SCHEMA_VERSION}"
             )
+        self._db.execute("BEGIN IMMEDIATE")
+        for statement in _SCHEMA.split(";"):
+            self._db.execute(statement)
+        self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        self._disk.commit(self._db)
 
     def close(self) -> None:
         with self._lock:
@@ -113,10 +116,11 @@ class Store:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
+                self._disk.commit(self._db)
             except BaseException:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:  # a commit that failed may have ended it
+                    self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
 
     def records(self) -> list[Record]:
         """Every model, stored or only prepared."""
@@ -133,7 +137,7 @@ class Store:
 
     def share(self, model: str) -> bytes:
         """The share payload of ``model``; its hash is the caller's to check."""
-        return self._share_file(model).read_bytes()
+        return b"".join(self._disk.read(self._share_file(model), _BLOCK))
 
     def prepare(self, record: Record, payload: bytes | memoryview) -> None:
         """Keep a pushed share durably, not yet in force."""
@@ -218,28 +222,15 @@ class Store:
     def _write_share(self, model: str, payload: bytes | memoryview) -> None:
         target = self._share_file(model)
         part = target.with_suffix(".part")
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(payload)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
-        self._flush_directory()
+        self._disk.write(part, [payload])
+        self._disk.rename(part, target)
 
     def _remove_share(self, model: str) -> None:
-        self._share_file(model).unlink(missing_ok=True)
-        self._flush_directory()
-
-    def _flush_directory(self) -> None:
-        descriptor = os.open(self._shares, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        self._disk.remove(self._share_file(model))
 
     def _remove_orphans(self) -> None:
         # A crash between a share file and its record leaves a file that no record names.
-        known = {record.model for record in self.records()}
-        for file in self._shares.iterdir():
-            if file.suffix != ".share" or file.stem not in known:
-                file.unlink()
+        known = {f"{record.model}.share" for record in self.records()}
+        for name in self._disk.names(self._shares):
+            if name not in known:
+                self._disk.remove(self._shares / name)
