@@ -153,6 +153,11 @@ class Opener:
         self._parts: list[Buffer] = []
         self._size = 0
 
+    @property
+    def records(self) -> int:
+        """Complete records so far."""
+        return self._number
+
     def feed(self, chunk: Buffer) -> Iterator[Message]:
         """The messages that ``chunk`` completes; a record that lies in it is not copied.
 

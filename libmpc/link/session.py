@@ -274,9 +274,15 @@ class Link:
         pulse = self._pulse
         while not self._over:
             await self._clock.sleep(pulse.seconds)
-            beat = pulse.tick(sending=self._stream.unsent > 0, reading=not self._paused)
+            beat = pulse.tick(
+                sending=self._stream.unsent > 0,
+                reading=not self._paused,
+                records=self._opener.records,
+            )
             if beat is Beat.DEAD:
-                reason = f"nothing from {self.peer} for {self._settings.timeout:g} s"
+                reason = (
+                    f"nothing (whole) from {self.peer} for {self._settings.timeout:g} s or more"
+                )
                 self._finish(LinkError("the link broke: the peer is silent", reason=reason))
             elif beat is Beat.SEND:
                 self._put(_HEARTBEAT, 0, 0)

@@ -89,7 +89,7 @@ class QueryDesk:
             meters=meters,
         )
         self._known: dict[str, Query | None] = {}  # None: it came to nothing
-        self._awaited: dict[str, asyncio.Future[None]] = {}
+        self._awaited: dict[str, set[asyncio.Future[None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def take(
@@ -217,8 +217,9 @@ class QueryDesk:
 
     def _settle(self, number: str, query: Query | None) -> None:
         self._known[number] = query
-        if (waiting := self._awaited.pop(number, None)) is not None:
-            waiting.set_result(None)
+        for waiting in self._awaited.pop(number, ()):
+            if not waiting.done():
+                waiting.set_result(None)
         if query is None:
             loop = asyncio.get_running_loop()
             loop.call_later(MEMORY_SECONDS, self._known.pop, number, None)
@@ -235,14 +236,18 @@ class QueryDesk:
         """Wait a moment for a query's envelope."""
         if number in self._known:
             return
-        future = self._awaited.get(number)
-        if future is None:
-            future = self._awaited[number] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting = self._awaited.setdefault(number, set())
+        waiting.add(future)
         try:
             async with asyncio.timeout(ARRIVAL_SECONDS):
-                await asyncio.shield(future)
+                await future
         except TimeoutError:
-            self._awaited.pop(number, None)
+            pass
+        finally:
+            waiting.discard(future)
+            if not waiting and self._awaited.get(number) is waiting:
+                del self._awaited[number]
 
     def dismiss(self, number: str) -> None:
         """The other evaluator has given up on a query: do not let it wait here for its deadline."""

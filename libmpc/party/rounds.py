@@ -88,6 +88,8 @@ class Run:
         self.post(self.bundle, tag, payload)
         if not self._complete:
             await self._wait(self._time(tag, first=first))
+            if self._error is not None:  # aborted after its last frame had come
+                raise self._error
         self.rounds.since(began)
         return self._frames.pop(tag)  # all of them together may be large
 

@@ -9,7 +9,7 @@ from typing import Literal
 from libmpc.errors import ConflictError, ServiceError, UnavailableError
 from libmpc.party.messages import ModelList, ModelState
 from libmpc.wire.signed import Signed
-from services.gateway.errors import unknown_model
+from services.gateway.errors import RETRY_SECONDS, unknown_model
 from services.gateway.parties import ALL, Parties
 
 EVALUATORS = (0, 1)
@@ -40,7 +40,7 @@ class Catalogue:
     def __init__(self, parties: Parties) -> None:
         self._parties = parties
         self._digests: dict[str, str] = {}
-        self._refreshing: asyncio.Task[None] | None = None
+        self._refreshing: asyncio.Task[dict[str, str]] | None = None
 
     async def views(self) -> list[ModelView]:
         """All models by name; parties that are not reachable are left out.
@@ -48,31 +48,51 @@ class Catalogue:
         Raises:
             ServiceError: no party could be asked.
         """
-        calls = [self._parties.models(party) for party in ALL]
-        answers = await asyncio.gather(*calls, return_exceptions=True)
-        lists: dict[int, ModelList] = {}
-        for party, answer in enumerate(answers):
-            if isinstance(answer, ModelList):
-                lists[party] = answer
-            elif not isinstance(answer, ServiceError):
-                raise answer
+        lists, error = await self._lists()
         if not lists:
             self._parties.check_up()
-            raise UnavailableError("no party answers; try again in a moment", status=503)
+            raise error or UnavailableError("no party answers; try again in a moment", status=503)
         return merge(lists)
 
     async def view(self, name: str) -> ModelView:
-        """One model, from all three parties.
+        """One model, from all three parties, with both evaluators' word on it.
 
         Raises:
             ModelNotFoundError: there is none of that name.
-            UnavailableError: a party is not reachable.
+            UnavailableError: a party is not reachable, or an evaluator does not have the model
+                (yet): half of their word would look like a forgery to a client.
         """
         self._parties.check_up()
-        for view in await self.views():
-            if view.name == name:
+        lists, error = await self._lists()
+        if error is not None:
+            raise error
+        found = [view for view in merge(lists) if view.name == name]
+        if not found:
+            raise unknown_model(name)
+        for view in found:
+            if len(view.descriptors) == len(EVALUATORS):
                 return view
-        raise unknown_model(name)
+        raise UnavailableError(
+            f"the evaluators do not both hold model {name!r}; if it is being pushed, replaced or"
+            " deleted, try again in a moment",
+            status=503,
+            retry_after=RETRY_SECONDS,
+        )
+
+    async def _lists(self) -> tuple[dict[int, ModelList], ServiceError | None]:
+        """The parties' lists (by party), and why one is missing."""
+        calls = [self._parties.models(party) for party in ALL]
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        lists: dict[int, ModelList] = {}
+        error: ServiceError | None = None
+        for party, answer in enumerate(answers):
+            if isinstance(answer, ModelList):
+                lists[party] = answer
+            elif isinstance(answer, ServiceError):
+                error = answer
+            else:
+                raise answer
+        return lists, error
 
     async def check(self, name: str, model: str) -> None:
         """See that ``model`` (hex digest) is what ``name`` stands for.
@@ -86,10 +106,11 @@ class Catalogue:
         if self._refreshing is None:
             self._refreshing = asyncio.ensure_future(self._refresh())
             self._refreshing.add_done_callback(self._refreshed)
-        await asyncio.shield(self._refreshing)
-        if name not in self._digests:
+        # Not what is cached by now: a change that ends this moment forgets the name.
+        digests = await asyncio.shield(self._refreshing)
+        if name not in digests:
             raise unknown_model(name)
-        if self._digests[name] != model:
+        if digests[name] != model:
             raise ConflictError(
                 "the query was sealed for another model; fetch this one's metadata again",
                 status=409,
@@ -99,12 +120,14 @@ class Catalogue:
         """What was known of a name may have changed."""
         self._digests.pop(name, None)
 
-    async def _refresh(self) -> None:
+    async def _refresh(self) -> dict[str, str]:
         self._parties.check_up(EVALUATORS)
         listed = await self._parties.models(0)
-        self._digests = {state.name: state.model for state in listed.models}
+        digests = {state.name: state.model for state in listed.models}
+        self._digests = dict(digests)
+        return digests
 
-    def _refreshed(self, task: asyncio.Task[None]) -> None:
+    def _refreshed(self, task: asyncio.Task[dict[str, str]]) -> None:
         self._refreshing = None
         if not task.cancelled():
             task.exception()  # whoever waits has it; nobody may wait any more

@@ -365,6 +365,38 @@ def test_metadata() -> None:
     run(work())
 
 
+def test_half_of_the_evaluators_word_is_not_given() -> None:
+    """A client would take it for a forgery."""
+
+    async def work() -> None:
+        async with rig() as r:
+            r.parties[1].models = []  # a push that it has not committed yet
+            response = await r.client.get("/v2/models/digits")
+            assert response.status_code == 503
+            assert response.headers["Retry-After"] == "1"
+            r.parties[1].refusals[Kind.MODELS] = Refusal(status=503, error="busy")
+            response = await r.client.get("/v2/models/digits")
+            assert response.status_code == 503
+            assert "party 1" in response.json()["error"]
+
+    run(work())
+
+
+def test_a_name_that_is_forgotten_while_it_is_looked_up() -> None:
+    """As when a replacement ends in the moment in which a query asks what the name stands for."""
+
+    async def work() -> None:
+        async with rig() as r:
+            catalogue = r.gateway.catalogue
+            check = asyncio.ensure_future(catalogue.check("digits", MODEL))
+            await asyncio.sleep(0)
+            assert catalogue._refreshing is not None
+            catalogue._refreshing.add_done_callback(lambda task: catalogue.forget("digits"))
+            await check
+
+    run(work())
+
+
 def test_model_readiness() -> None:
     async def work() -> None:
         async with rig() as r:

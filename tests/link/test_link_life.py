@@ -8,6 +8,7 @@ import random
 import pytest
 
 from libmpc.link import Inbox, Link, LinkEndedError, LinkError, LinkSettings, Message
+from libmpc.link.pulse import RECORD_TIMEOUTS
 from tests.link.support import broken, pair
 from tests.manual_clock import ManualClock, settle
 
@@ -83,6 +84,32 @@ def test_a_silent_peer_is_dead_after_the_timeout() -> None:
         await clock.advance(1.7)
         with pytest.raises(LinkError, match="silent"):
             await waiting
+        await broken(two)
+        await one.close()
+
+    asyncio.run(run())
+
+
+def test_a_record_that_never_ends_is_as_bad_as_silence() -> None:
+    """Its length was changed on the way; heartbeats that follow are taken for its content."""
+
+    async def run() -> None:
+        clock = ManualClock()
+        ends, one, two = await pair(clock=clock)
+        inbox = Inbox(two)
+
+        def longer(piece: bytes) -> bytes:
+            ends.streams[0].tamper = None
+            return piece[:1] + b"\x08" + piece[2:]  # half a megabyte
+
+        ends.streams[0].tamper = longer
+        one.post(1, 1, 1, SECRET)
+        settings = LinkSettings()
+        await clock.advance((RECORD_TIMEOUTS - 1) * settings.timeout)
+        assert two.alive
+        await clock.advance(2 * settings.timeout)
+        with pytest.raises(LinkError, match="silent"):
+            await inbox.receive()
         await broken(two)
         await one.close()
 

@@ -27,6 +27,26 @@ async def statuses(futures: list[asyncio.Future[bytes]]) -> list[int]:
     return [a.status if isinstance(a, Refused) else 200 for a in answers]
 
 
+def test_a_wait_for_an_envelope_that_ends_leaves_nothing(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with triple(tmp_path) as parties:
+            desk = parties.nodes[1].desk
+            waits = [asyncio.ensure_future(desk.find("ab" * 16)) for _ in range(2)]
+            await asyncio.sleep(0)
+            waits[0].cancel()  # as at the end of its epoch
+            await asyncio.sleep(0)
+            desk.dismiss("ab" * 16)
+            await asyncio.wait_for(waits[1], 1)
+            assert not desk._awaited
+            late = asyncio.ensure_future(desk.find("cd" * 16))
+            await asyncio.sleep(0)
+            late.cancel()
+            await asyncio.gather(late, return_exceptions=True)
+            assert not desk._awaited
+
+    asyncio.run(main())
+
+
 def test_answers_equal_the_integer_reference(tmp_path: Path) -> None:
     async def main() -> None:
         async with triple(tmp_path) as parties:

@@ -190,6 +190,19 @@ def test_an_aborted_run_wakes_whoever_waits() -> None:
     asyncio.run(main())
 
 
+def test_a_run_may_be_aborted_in_the_moment_in_which_its_frame_comes() -> None:
+    async def main() -> None:
+        run = make_run([])
+        waiting = asyncio.ensure_future(run.exchange(8, b"ours"))
+        await asyncio.sleep(0)
+        run.receive(8, b"theirs")
+        run.abort(RunAborted())
+        with pytest.raises(RunAborted):
+            await waiting
+
+    asyncio.run(main())
+
+
 @given(st.integers(1, 20_000), st.floats(0, 100))
 def test_rows_are_spread_over_the_ladder(rows: int, run_rows: float) -> None:
     rungs = compose(rows, LADDER, run_rows)
