@@ -156,7 +156,7 @@ class Opener:
     @property
     def records(self) -> int:
         """Complete records so far."""
-        return self._number
+        return self._key.number
 
     def feed(self, chunk: Buffer) -> Iterator[Message]:
         """The messages that ``chunk`` completes; a record that lies in it is not copied.
