@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from libmpc.link import Link, LinkError, MemoryStream, accept, connect, memory_pair
 from libmpc.link.hello import Hello, HelloError
-from libmpc.link.records import Message, Opener, Sealer
+from libmpc.link.records import Message, Opener, RecordKey, Sealer
 from services.common.http2.asgi import Message as AsgiMessage
 from services.common.http2.endpoint import LinkEndpoint
 from services.common.http2.limits import MAX_HELD_FRAME_BYTES
@@ -137,13 +137,13 @@ SENT = [Message(9, 1, 2, b"masked"), Message(5, 7, 0, b""), Message(38, 3, 1, by
 
 
 def _stream() -> bytes:
-    sealer = Sealer(KEY)
+    sealer = Sealer(RecordKey(KEY, rekeys=True))
     records = [sealer.seal(m.kind, m.bundle, m.step, (m.payload,)) for m in SENT]
     return b"".join(b"".join(record) for record in records)
 
 
 def _records(data: bytes) -> object:
-    opener, found = Opener(KEY, 4096), []
+    opener, found = Opener(RecordKey(KEY, rekeys=True), 4096), []
     try:
         for start in range(0, len(data), 1000):
             found += list(opener.feed(data[start : start + 1000]))
