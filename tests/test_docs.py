@@ -87,7 +87,7 @@ def test_every_setting_is_explained(kind: type[PartySettings | GatewaySettings])
 def test_every_option_of_every_command_is_explained() -> None:
     page = text("docs/cli.md")
     sections = dict(
-        re.findall(r"^## libmpc ([\w ]+)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+        re.findall(r"^## libmpc ([\w -]+)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
     )
     assert sections.keys() == generate.commands().keys()
     for name, command in generate.commands().items():

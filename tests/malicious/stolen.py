@@ -171,7 +171,7 @@ class Stolen:
         view = b"".join(self.hands.seen)
         for index in range(3):
             for entry in self.parties.nodes[index].catalog.entries.values():
-                share = self.parties._stores[index].share(entry.record.model)
+                share = self.parties._stores[index].share(entry.record)
                 for start in range(0, min(len(share), 320) - 31, 32):
                     assert share[start : start + 32] not in view
 

@@ -27,6 +27,7 @@ from libmpc.credentials import Credential
 from libmpc.deployment import Deployment
 from libmpc.fixedpoint import encode
 from libmpc.identity.keys import PartyIdentity
+from libmpc.identity.storage_keys import StorageKeys
 from tests.privacy.views import packed
 
 SHORTEST = 10
@@ -75,6 +76,8 @@ class Marks:
 
 def private_bytes(path: Path) -> bytes:
     """A private key's own bytes."""
+    if path.name == "storage.key":
+        return StorageKeys.from_file(path).first.secret
     key: Any = load_pem_private_key(path.read_bytes(), password=None)
     if hasattr(key, "private_bytes_raw"):
         return bytes(key.private_bytes_raw())
@@ -177,8 +180,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     marks.add("token", token.encode())
     assert credential.owner_key is not None
     marks.add("owner's key", bytes.fromhex(credential.owner_key.get_secret_value()))
-    keys = sorted(p for p in home.rglob("*.key"))
-    assert len(keys) >= 13
+    keys = sorted(home.glob("*/keys/*.key"))
+    assert len(keys) >= 16
     for path in keys:
         marks.add(f"{path.parent.parent.name}/{path.name}", private_bytes(path))
     assert len(seeds) == 2
@@ -240,9 +243,5 @@ def test_stored_files_hold_no_mark_but_their_own(run: Run) -> None:
         found = run.marks.search(content)
         if name == "credentials.yaml":
             assert found <= {"token", "owner's key"}
-        elif name.endswith(".share"):
-            # An evaluator has its own seed, the dealer both.
-            party = name.split("/")[0]
-            assert found <= ({"seed 0", "seed 1"} if party == "party2" else {f"seed {party[-1]}"})
-        elif not name.endswith(".key"):
+        elif "/keys/" not in name:
             assert found == set(), name

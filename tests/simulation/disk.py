@@ -9,6 +9,7 @@ from pathlib import Path
 
 from libmpc.disk import Buffer, FileDisk
 from libmpc.party.store import Store
+from libmpc.party.vault import Vault
 from tests.simulation.loop import Crash, Process, SimLoop
 
 #: model → (state, serving, limit, served, period)
@@ -31,16 +32,18 @@ class SimDisk(FileDisk):
         self._process: Process | None = None
         self._outside: sqlite3.Connection | None = None
 
-    def open(self, process: Process) -> Store:
+    def open(self, process: Process, vault: Vault) -> Store:
         """The store as a starting process finds it.
 
         Raises:
             Crash: it dies at once.
         """
         self._process = process
-        store = Store(self.directory, self)
+        store = Store(self.directory, vault, self)
         process.on_death.append(
-            lambda: self._loop.call_soon(store._db.close, context=Context())  # after what it is in
+            lambda: self._loop.call_soon(
+                store._records._db.close, context=Context()
+            )  # after what it is in
         )
         return store
 

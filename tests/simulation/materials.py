@@ -19,11 +19,12 @@ from libmpc.deployment_local import LocalPorts, make_all
 from libmpc.graph.builder import GraphBuilder
 from libmpc.graph.model import Model, build_model
 from libmpc.identity.keys import GatewayIdentity, PartyIdentity
+from libmpc.identity.storage_keys import STORAGE_KEY, StorageKeys
 from libmpc.identity.token import token_sha256
 from libmpc.link import LocalIdentity
 from libmpc.link.hello import GATEWAY
+from libmpc.party.vault import Vault
 from services.gateway.app import make_app
-from services.gateway.gateway import Gateway
 from services.gateway.settings import GatewaySettings
 from tests.simulation.loop import current_process
 
@@ -38,6 +39,7 @@ class Materials:
 
     connection: Connection
     parties: list[PartyIdentity]
+    vaults: list[Vault]
     gateway: LocalIdentity
     models: list[Model]
     app: Any
@@ -54,6 +56,8 @@ def materials() -> Materials:
         make_all(home, LocalPorts(parties=(1, 2, 3), health=(4, 5, 6), gateway=7))
         connection = Connection.open(home)
         parties = [PartyIdentity.load(home / f"party{i}" / "keys") for i in range(3)]
+        stored = [home / f"party{i}" / "keys" / STORAGE_KEY for i in range(3)]
+        vaults = [Vault(i, StorageKeys.from_file(path)) for i, path in enumerate(stored)]
         identity = GatewayIdentity.load(home / "gateway" / "keys")
     deployment = connection.deployment
     second = GatewayIdentity.generate()
@@ -67,6 +71,7 @@ def materials() -> Materials:
     return Materials(
         connection=Connection(deployment, None, connection.owner, TOKEN),
         parties=parties,
+        vaults=vaults,
         gateway=LocalIdentity(GATEWAY, identity.static, deployment.id),
         models=[tiny(variant) for variant in range(VARIANTS)],
         app=make_app(_CurrentGateway()),  # type: ignore[arg-type]
@@ -86,12 +91,11 @@ def inputs(rng: Any, rows: int) -> NDArray[np.float64]:
     return np.array([[rng.uniform(-1, 1) for _ in range(3)] for _ in range(rows)])
 
 
-@functools.cache
-def gateway_settings() -> GatewaySettings:
+def gateway_settings(data: Path = Path("data")) -> GatewaySettings:
     return GatewaySettings(
         deployment=Path("deployment.yaml"),
         keys=Path("keys"),
-        data=Path("data"),
+        data=data,
         token_sha256=SecretStr(token_sha256(TOKEN)),
         link_timeout=3.0,
         call_timeout=3.0,
@@ -104,8 +108,18 @@ def gateway_settings() -> GatewaySettings:
 class _CurrentGateway:
     """The gateway of the process that a request is handled in: routes take long to make."""
 
-    settings = property(lambda self: gateway_settings())
+    settings = gateway_settings()
+
+    def __init__(self, *path: str) -> None:
+        self._path = path
+
+    @property
+    def access(self) -> Any:
+        """Of the same gateway; routes have this one from the start."""
+        return _CurrentGateway("access")
 
     def __getattr__(self, name: str) -> Any:
-        gateway: Gateway = current_process().gateway  # type: ignore[union-attr]
-        return getattr(gateway, name)
+        found: Any = current_process().gateway  # type: ignore[union-attr]
+        for part in (*self._path, name):
+            found = getattr(found, part)
+        return found

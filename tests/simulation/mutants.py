@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
 
@@ -135,16 +135,20 @@ def count_after_answer() -> AbstractContextManager[Any]:
     return patch.object(Releaser, "_count", count)
 
 
-def forget_counts() -> AbstractContextManager[Any]:
-    """After a restart, counts begin anew."""
+@contextlib.contextmanager
+def forget_counts() -> Iterator[None]:
+    """After a restart, counts begin anew, and what peers say of them is not heard."""
     real = Store.records
 
     def records(self: Store) -> list[Record]:
-        with self._lock:
-            self._db.execute("UPDATE models SET served = 0")
-        return real(self)
+        return [replace(record, served=0) for record in real(self)]
 
-    return patch.object(Store, "records", records)
+    def unheard(self: Catalog, *said: Any) -> None:
+        pass
+
+    unheard_of = patch.object(Catalog, "counted_by_peer", unheard)
+    with patch.object(Store, "records", records), unheard_of:
+        yield
 
 
 def keep_reservations() -> AbstractContextManager[Any]:

@@ -94,7 +94,7 @@ class PartyHost(Host):
     def boot(self) -> None:
         world, made = self.world, materials()
         process = self.process
-        store = self.disk.open(process)
+        store = self.disk.open(process, made.vaults[self.index])
         self.node = PartyNode(
             self.index,
             made.deployment,
@@ -112,10 +112,11 @@ class PartyHost(Host):
 
 @dataclass(eq=False)
 class GatewayHost(Host):
+    data: Path = Path()
     app: Any = None
 
     def boot(self) -> None:
-        world, settings = self.world, gateway_settings()
+        world, settings = self.world, gateway_settings(self.data)
         process = self.process
         self.app = materials().app
         gateway = Gateway(
@@ -177,7 +178,7 @@ class World:
         self.parties = [PartyHost(self, f"p{i}", index=i) for i in range(3)]
         for party in self.parties:
             party.disk = SimDisk(directory / party.name, self.loop)
-        self.gateways = [GatewayHost(self, name) for name in GATEWAYS]
+        self.gateways = [GatewayHost(self, name, data=directory / name) for name in GATEWAYS]
         self.oracle = Oracle()
         self.ledger = Ledger([party.disk for party in self.parties])
         self.exchanges: list[tuple[Process, Exchange]] = []
