@@ -137,7 +137,7 @@ def texts() -> tuple[str, ...]:
                     parts = (v.value if isinstance(v, ast.Constant) else GAP for v in node.values)
                     found.append("".join(map(str, parts)))
                 elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                    found.append(node.value)
+                    found.append(re.sub("%[rsd]", GAP, node.value))  # of a log, perhaps
     return tuple(found)
 
 

@@ -37,7 +37,7 @@ KEYS = [SigningKey.from_bytes(bytes([i]) * 32) for i in range(3)]
 
 class _Party:
     def __init__(self, index: int) -> None:
-        self.index, self.signing_key = index, KEYS[index].public
+        self.index, self.signing_keys = index, (KEYS[index].public,)
 
 
 class _Deployment:
