@@ -33,6 +33,7 @@ Event = Literal[
     "delete",
     "replaced",  # by a push of the same name
     "settings",  # the deployment file or this party's keys were read anew
+    "dealer",  # an audit of party 2 has failed; ``note`` says how
     "dropped",  # an old file was deleted, to stay within the bound; ``note`` names it
     "repaired",  # a line that a crash had cut off was removed
 ]

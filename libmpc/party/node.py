@@ -14,24 +14,15 @@ from pathlib import Path
 from libmpc.audit import AuditLog
 from libmpc.clock import Clock
 from libmpc.deployment import Deployment
-from libmpc.errors import LibmpcError
 from libmpc.identity.keys import PartyIdentity
-from libmpc.link import (
-    GATEWAY,
-    ByteStream,
-    Link,
-    LinkSettings,
-    LinkTotals,
-    LocalIdentity,
-    Message,
-    accept,
-)
+from libmpc.link import ByteStream, Link, LinkSettings, LinkTotals, LocalIdentity, Message
 from libmpc.party import sync
 from libmpc.party.alarm import Alarm
 from libmpc.party.answers import Answers
 from libmpc.party.auditor import Auditor
 from libmpc.party.catalog import Catalog
 from libmpc.party.desk import QueryDesk
+from libmpc.party.door import Door
 from libmpc.party.evaluator import RoleSettings
 from libmpc.party.gateways import GatewayPort
 from libmpc.party.members import Members
@@ -47,10 +38,6 @@ from libmpc.wire.envelope import MAX_MESSAGE_BYTES
 log = logging.getLogger(__name__)
 
 TIDY_SECONDS = 20.0
-#: at the same time; before it has shown its key somebody may have sent a window, 16 MiB
-MAX_HANDSHAKES = 32
-#: a gateway has one, and another one for each push
-MAX_GATEWAY_LINKS = 64
 NICE = 10
 
 
@@ -119,15 +106,12 @@ class PartyNode:
         self._members = Members(index, deployment)
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._local = LocalIdentity(index, identity.static, deployment.id)
         self._keys = HpkeKeys(identity.signing, deployment.id, index, clock)
         # Evaluators prepare at full priority: a thread that waits for the processor may hold the
         # interpreter's lock, which the queries of the same process need.
         first = give_way if index == 2 else None
         self._executor: Executor = ThreadPoolExecutor(self.settings.workers, "libmpc-deal", first)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._ports: set[Link] = set()
-        self._handshakes = 0
         self._role: Role | None = None
         self._told: dict[str, int] = {}  # counts of models with a limit, as the dealer has them
         self.desk = QueryDesk(
@@ -153,8 +137,9 @@ class PartyNode:
             changed=self._changed,
         )
         self.traffic = LinkTotals()
+        local = LocalIdentity(index, identity.static, deployment.id)
         self.peers = PeerLinks(
-            self._local,
+            local,
             self._members.peers(),
             open_stream,
             clock=clock,
@@ -164,6 +149,15 @@ class PartyNode:
             receive=self._receive,
             greet=lambda link: sync.report(self.catalog, link.version[1]),
             greeted=self._greeted,
+            traffic=self.traffic,
+        )
+        self._door = Door(
+            local,
+            self._members,
+            clock=clock,
+            settings=self.settings.link,
+            serve=self._serve,
+            adopt=self.peers.adopt,
             traffic=self.traffic,
         )
 
@@ -179,7 +173,9 @@ class PartyNode:
         """End every link and run; what is durable stays."""
         for task in list(self._tasks):
             task.cancel()
-        await asyncio.gather(self.peers.close(), *(link.close() for link in list(self._ports)))
+        await asyncio.gather(
+            self.peers.close(), *(link.close() for link in list(self._door.gateways))
+        )
         await self.desk.close()
         await self.auditor.close()
         self._executor.shutdown(wait=False, cancel_futures=True)
@@ -203,49 +199,18 @@ class PartyNode:
             self._members.replace(deployment)
             self._keys.sign_with(identity.signing)
             self.catalog.renew(deployment, identity.signing)
-        rekeyed = identity.static_public != self._local.public_key
-        if rekeyed:
-            self._local = LocalIdentity(self.index, identity.static, deployment.id)
+        local = LocalIdentity(self.index, identity.static, deployment.id)
         self.auditor.note("settings", f"static key {identity.static_public.hex()}")
-        self.peers.renew(self._local, self._members.peers())
-        for link in self._ports:
-            if rekeyed or not self._members.accepts(link):
-                self._spawn(link.close())
+        self.peers.renew(local, self._members.peers())
+        for link in self._door.renew(local):
+            self._spawn(link.close())
 
     async def accept(self, stream: ByteStream) -> None:
         """Serve whoever has opened ``stream``, a peer or a gateway, until it ends."""
-        if self._handshakes >= MAX_HANDSHAKES:
-            log.warning("a connection was refused: too many handshakes at once")
-            return
-        self._handshakes += 1
-        try:
-            link = await accept(
-                stream,
-                self._local,
-                self._members.lookup,
-                clock=self._clock,
-                settings=self.settings.link,
-            )
-        except LibmpcError as error:
-            log.warning("a connection was refused: %s", getattr(error, "reason", error))
-            return
-        finally:
-            self._handshakes -= 1
-        if not self._members.accepts(link):  # the file was replaced during the handshake
-            await link.close()
-        elif link.peer == GATEWAY and len(self._ports) >= MAX_GATEWAY_LINKS:
-            log.warning("a gateway's link was refused: there are %d", len(self._ports))
-            await link.close()
-        elif link.peer == GATEWAY:
-            self._ports.add(link)
-            self.traffic.add(link)
-            try:
-                await GatewayPort(link, self.answers, self.meters, self.auditor).run()
-            finally:
-                self._ports.discard(link)
-        else:
-            self.peers.adopt(link)
-            await link.wait_closed()
+        await self._door.accept(stream)
+
+    async def _serve(self, link: Link) -> None:
+        await GatewayPort(link, self.answers, self.meters, self.auditor).run()
 
     async def _tidy(self) -> None:
         while True:
@@ -284,6 +249,7 @@ class PartyNode:
     def _audit_failed(self, what: str) -> None:
         """Stop until an operator acts: the epoch ends, and no other brings queries."""
         self.alarm.raise_(self.peers.epoch.hex() if self.peers.epoch else "", what)
+        self.auditor.note("dealer", what)
         for link in list(self.peers.links.values()):
             self._spawn(link.close())
 
@@ -334,7 +300,7 @@ class PartyNode:
     @property
     def gateways(self) -> int:
         """Links to gateways."""
-        return len(self._ports)
+        return len(self._door.gateways)
 
     @property
     def streams(self) -> int:

@@ -22,7 +22,7 @@ async def _reaches(parties: Triple) -> None:
 
 
 def test_handshakes_under_way_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("libmpc.party.node.MAX_HANDSHAKES", 3)
+    monkeypatch.setattr("libmpc.party.door.MAX_HANDSHAKES", 3)
 
     async def main() -> None:
         async with triple(tmp_path) as parties:
@@ -41,7 +41,7 @@ def test_handshakes_under_way_are_bounded(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_links_of_gateways_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("libmpc.party.node.MAX_GATEWAY_LINKS", 2)
+    monkeypatch.setattr("libmpc.party.door.MAX_GATEWAY_LINKS", 2)
 
     async def main() -> None:
         async with triple(tmp_path) as parties:
@@ -60,7 +60,7 @@ def test_links_of_gateways_are_bounded(tmp_path: Path, monkeypatch: pytest.Monke
             await asyncio.gather(*(link.close() for link in links))
 
             async def free() -> None:
-                while len(parties.nodes[0]._ports) > 0:  # noqa: ASYNC110, nothing tells of it
+                while len(parties.nodes[0]._door.gateways) > 0:  # noqa: ASYNC110, nothing tells of it
                     await asyncio.sleep(0)
 
             await asyncio.wait_for(free(), 5)
