@@ -39,7 +39,8 @@ class Machine:
 
 
 #: ``python -m benchmarks.calibrate`` prints these for another machine; ``sent_byte`` apart, which
-#: is from two processes that exchange 1 and 20 kB over TLS
+#: is from two processes that exchange 1 and 20 kB over TLS, and ``round`` and ``query``, which are
+#: from ``make bench`` on two networks with different numbers of rounds
 MEASURED = Machine(
     name="2 shared cores of an AMD EPYC, Python 3.11",
     cores=1,
@@ -48,9 +49,9 @@ MEASURED = Machine(
     prepared_byte=0.19e-9,
     dealt_byte=0.78e-9,
     sent_byte=3.4e-9,
-    round=0.57e-3,
-    round_cpu=0.25e-3,
-    query=8.3e-3,
+    round=0.30e-3,
+    round_cpu=0.14e-3,
+    query=4.2e-3,
     image=0.48e-3,
-    query_cpu=3.2e-3,
+    query_cpu=2.2e-3,
 )
