@@ -141,7 +141,7 @@ def test_each_party_has_its_own_keys_only(stack: Stack) -> None:
         (keys,) = (m for m in mounts if m["Destination"] == "/etc/libmpc")
         assert not keys["RW"]
     assert all(seen.values())
-    assert sum(map(len, seen.values())) == len(set().union(*seen.values())) == 7
+    assert sum(map(len, seen.values())) == len(set().union(*seen.values())) == 8
 
 
 def test_no_log_and_no_environment_has_a_key(stack: Stack) -> None:
@@ -217,9 +217,15 @@ def _files(stack: Stack, service: str, folder: str) -> Iterator[tuple[str, bytes
 def _private(stack: Stack, service: str) -> list[bytes]:
     """The body of each private key of a service."""
     files = dict(_files(stack, service, "/etc/libmpc"))
-    keys = [content for name, content in files.items() if name.endswith(".key")]
-    assert len(keys) == (4 if service != "gateway" else 3)
-    return [b"".join(key.splitlines()[1:-1]) for key in keys]
+    keys = {name: content for name, content in files.items() if name.endswith(".key")}
+    assert len(keys) == (5 if service != "gateway" else 3)
+    return [_secret(name, content) for name, content in keys.items()]
+
+
+def _secret(name: str, content: bytes) -> bytes:
+    if name.endswith("storage.key"):  # below two lines of comment, with its id behind it
+        return content.splitlines()[2].partition(b" ")[0]
+    return b"".join(content.splitlines()[1:-1])  # PEM
 
 
 def _secrets(stack: Stack) -> Iterator[bytes]:

@@ -11,6 +11,7 @@ from tests.fuzz.__main__ import main
 from tests.fuzz.harness import MIB, Target, Trial, WrongError
 from tests.fuzz.targets import all_targets
 
+pytestmark = pytest.mark.timeout(300)  # what is slow on purpose is slower on a busy machine
 TARGETS = {target.name: target for target in all_targets()}
 
 

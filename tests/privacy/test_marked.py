@@ -31,6 +31,7 @@ from libmpc.identity.storage_keys import StorageKeys
 from tests.privacy.views import packed
 
 SHORTEST = 10
+pytestmark = pytest.mark.timeout(300)  # a whole cluster, from the start
 
 
 @dataclass
