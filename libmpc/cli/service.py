@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,11 +36,24 @@ def party(
         int, typer.Option("--index", metavar="N", min=0, max=2, help="Which party this is.")
     ],
     config: ConfigOption,
+    audit: Annotated[
+        float | None,
+        typer.Option(
+            "--audit",
+            metavar="P",
+            min=0,
+            max=1,
+            help="At party 0: verify this share of the dealer's bundles instead of using them,"
+            " 0.01 for a hundredth. What the settings say, unless given.",
+        ),
+    ] = None,
 ) -> None:
     """Run one compute party until Ctrl-C or SIGTERM.
 
     Parties 0 and 1 compute, party 2 deals randomness. Each must be run by another organisation.
     """
+    if audit is not None:
+        os.environ["LIBMPC_PARTY_AUDIT"] = repr(audit)  # goes before the file
     _run("party", config, index)
 
 

@@ -53,6 +53,20 @@ def test_what_a_service_is_given(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_
     assert cli("gateway", "--config", "gateway.yaml").out == "gateway.yaml\n"
 
 
+def test_a_share_of_bundles_to_verify(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    code = "import os\n\ndef run(*arguments):\n    print(os.environ['LIBMPC_PARTY_AUDIT'])\n"
+    (tmp_path / "auditing_service.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("LIBMPC_PARTY_AUDIT", "0.5")
+    _install(monkeypatch, EntryPoint("party", "auditing_service:run", "libmpc.services"))
+    party = ("party", "--index", 0, "--config", "party.yaml")
+    assert cli(*party).out == "0.5\n"
+    assert "--audit" in cli(*party, "--audit", 2).error(2)
+    assert cli(*party, "--audit", 0.01).out == "0.01\n"
+
+
 def test_the_real_services_explain_a_missing_file(cli: Cli, tmp_path: Path) -> None:
     for arguments in (("party", "--index", 0), ("gateway",)):
         message = cli(*arguments, "--config", tmp_path / "nothing.yaml").error()
