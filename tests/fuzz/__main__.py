@@ -27,7 +27,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", default="", help="parsers whose name contains this")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args(arguments)
-    logging.disable(logging.CRITICAL)  # refusals by the million
     seed = int(time.time()) if options.seed is None else options.seed
     targets = [target for target in all_targets() if options.only in target.name]
     tallies: dict[str, Tally] = {}
@@ -73,4 +72,5 @@ def _plain(tally: Tally) -> dict[str, object]:
 
 
 if __name__ == "__main__":
+    logging.disable(logging.CRITICAL)  # refusals by the million
     sys.exit(main())
