@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from libmpc.cli.options import (
+    BatchSizeOption,
     DeploymentOption,
     JsonOption,
     NameArgument,
@@ -69,16 +70,7 @@ def evaluate(
             help="Ask for this cell of the matrix only; say it again for more.",
         ),
     ] = None,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            "--batch-size",
-            metavar="N",
-            min=1,
-            max=16384,
-            help="Samples in one part. By default 128, or fewer where samples are large.",
-        ),
-    ] = None,
+    batch_size: BatchSizeOption = None,
     timeout: TimeoutOption = 30.0,
     deployment: DeploymentOption = None,
     as_json: JsonOption = False,

@@ -9,6 +9,7 @@ import typer
 
 from libmpc.cli.options import (
     ArrayOption,
+    BatchSizeOption,
     DeploymentOption,
     InputArgument,
     JsonOption,
@@ -57,16 +58,7 @@ def query(
         ),
     ] = None,
     array: ArrayOption = None,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            "--batch-size",
-            metavar="N",
-            min=1,
-            max=16384,
-            help="Samples in one request. By default 128, or fewer where samples are large.",
-        ),
-    ] = None,
+    batch_size: BatchSizeOption = None,
     timeout: TimeoutOption = 30.0,
     deployment: DeploymentOption = None,
     as_json: JsonOption = False,
