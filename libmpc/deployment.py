@@ -30,6 +30,7 @@ from libmpc.wire.context import context, sha256
 from libmpc.wire.fields import Hex16, Hex32, Name, Party, Version
 
 WHAT = "the deployment file"
+MAX_TRIPLES = 64
 FIELD_PRIME = (1 << 255) - 19
 
 _KEY = re.compile(r"[0-9a-f]{64}")
@@ -119,16 +120,25 @@ class PartyKeys(_Model):
 
 
 class PartyEntry(PartyKeys):
-    """One compute party.
+    """One compute party: an organisation, with a process in every triple.
 
     Attributes:
-        url: where gateways and peers reach it.
+        url: where gateways and peers reach its process of triple 0.
+        more_urls: its processes of triples 1, 2, …, in this order.
         next_keys: accepted as well, while its keys are being replaced; oldest first.
     """
 
     index: Party
     url: Url
+    more_urls: (
+        Annotated[tuple[Url, ...], Field(min_length=1, max_length=MAX_TRIPLES - 1)] | None
+    ) = None
     next_keys: Annotated[tuple[PartyKeys, ...], Field(min_length=1, max_length=3)] | None = None
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Where it is reached, by triple."""
+        return (self.url, *(self.more_urls or ()))
 
     @property
     def static_keys(self) -> tuple[bytes, ...]:
@@ -175,7 +185,11 @@ class Deployment(_Model):
         # of that which a file can show.
         static_keys = [key for party in self.parties for key in party.static_keys]
         static_keys += [gateway.static_key for gateway in self.gateways]
-        urls = [p.url for p in self.parties] + [g.url for g in self.gateways]
+        urls = [url for p in self.parties for url in p.urls] + [g.url for g in self.gateways]
+        if len({len(party.urls) for party in self.parties}) != 1:
+            raise ValueError(
+                "every triple needs one process of each party: more_urls of one length"
+            )
         _distinct("handshake keys", static_keys)
         _distinct("signing keys", [key for p in self.parties for key in p.signing_keys])
         _distinct("URLs", [url.rstrip("/").lower() for url in urls])
@@ -201,6 +215,11 @@ class Deployment(_Model):
     def write(self, path: Path, comment: str = "") -> None:
         """Write the file, by rename."""
         write_public(path, self.to_yaml(comment))
+
+    @property
+    def triples(self) -> int:
+        """How many processes each party has: the unit of scale is one of each."""
+        return len(self.parties[0].urls)
 
     @property
     def id(self) -> bytes:

@@ -10,6 +10,7 @@ from pathlib import Path
 from libmpc._version import __version__
 from libmpc.audit import AuditLog
 from libmpc.clock import SystemClock
+from libmpc.deployment import Deployment
 from libmpc.errors import ConfigError
 from libmpc.identity.keys import PartyIdentity
 from libmpc.link import ByteStream
@@ -55,7 +56,7 @@ def run(config: Path, index: int | None = None) -> None:
 async def _serve(settings: PartySettings) -> None:
     deployment = settings.load_deployment()
     tls = settings.tls(deployment)
-    urls = {party.index: party.url for party in deployment.parties}  # renewed below
+    urls = _urls(deployment, settings.triple)  # renewed below
     store = Store(settings.data, Vault(settings.index, settings.load_storage_keys()))
     clock = SystemClock()
     audit = AuditLog(
@@ -93,8 +94,9 @@ async def _serve(settings: PartySettings) -> None:
     async def renew() -> None:
         fresh, identity = settings.load_deployment(), PartyIdentity.load(settings.keys)
         node.check_renewal(fresh, identity)
+        places = _urls(fresh, settings.triple)
         await server.renew(settings.tls(fresh))
-        urls.update({party.index: party.url for party in fresh.parties})
+        urls.update(places)
         await node.renew(fresh, identity)
 
     stop = asyncio.Event()
@@ -119,3 +121,13 @@ async def _serve(settings: PartySettings) -> None:
         await health.stop()
         store.close()
         audit.close()
+
+
+def _urls(deployment: Deployment, triple: int) -> dict[int, str]:
+    """Where the parties of a triple are reached."""
+    if triple >= deployment.triples:
+        raise ConfigError(
+            f"this is triple {triple}, and the deployment file has {deployment.triples}: add its"
+            " three URLs (more_urls) there, or correct 'triple'"
+        )
+    return {party.index: party.urls[triple] for party in deployment.parties}

@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from libmpc.audit import AuditSettings
+from libmpc.deployment import MAX_TRIPLES
 from libmpc.errors import ConfigError
 from libmpc.identity.storage_keys import STORAGE_KEY, StorageKeys
 from libmpc.identity.yamlfile import read_mapping
@@ -25,6 +26,13 @@ class PartySettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="LIBMPC_PARTY_")
 
     index: int = Field(ge=0, le=2, description="Which party this is; never changes.")
+    triple: int = Field(
+        0,
+        ge=0,
+        lt=MAX_TRIPLES,
+        description="Which of its party's processes this is; it works with the two others of the"
+        " same number.",
+    )
     storage_key_file: Path | None = Field(
         None,
         description="File with the keys that stored shares are encrypted under, one a line; the"

@@ -193,6 +193,37 @@ def test_no_placeholder_survives_validation(fields: Fields) -> None:
     assert "SECRET" not in str(caught.value)
 
 
+# ---- triples
+
+
+def with_triples(fields: Fields, *more: int) -> Fields:
+    for party, count in zip(fields["parties"], more, strict=True):
+        party["more_urls"] = [f"https://p{party['index']}-{n}.org" for n in range(1, count + 1)]
+    return fields
+
+
+def test_triples(fields: Fields, tmp_path: Path) -> None:
+    one = load(tmp_path, fields)
+    three = load(tmp_path, with_triples(fields, 2, 2, 2))
+    assert (one.triples, three.triples) == (1, 3)
+    assert three.parties[1].urls[0] == one.parties[1].url
+    assert three.parties[1].urls[1:] == ("https://p1-1.org", "https://p1-2.org")
+    # Clients pin keys, and nobody has to hear of addresses.
+    assert (one.id, one.fingerprint) == (three.id, three.fingerprint)
+    assert b"more_urls" not in one.to_yaml()
+
+
+def test_every_triple_has_three_parties(fields: Fields, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="every triple needs one process of each party"):
+        load(tmp_path, with_triples(fields, 2, 1, 2))
+
+
+def test_no_two_processes_at_one_address(fields: Fields, tmp_path: Path) -> None:
+    with_triples(fields, 1, 1, 1)["parties"][0]["more_urls"] = ["https://P1-1.org/"]
+    with pytest.raises(ConfigError, match="two URLs are equal"):
+        load(tmp_path, fields)
+
+
 # ---- credentials
 
 
