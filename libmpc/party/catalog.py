@@ -33,6 +33,9 @@ from libmpc.wire.signed import Signed
 
 log = logging.getLogger(__name__)
 
+#: models that one party keeps: lists of more would not fit into one message to a peer or gateway
+MAX_STORED = 1000
+
 
 class Catalog:
     """What this party stores, by model digest (hex) and by name.
@@ -102,6 +105,7 @@ class Catalog:
         if model in self.damaged:
             raise ConflictError("its share is damaged here; delete it and push again", status=409)
         self._check_name(manifest)
+        self._check_room(manifest)
         record = Record(
             model=model,
             name=manifest.name,
@@ -126,6 +130,7 @@ class Catalog:
             raise ConflictError("this push was replaced or deleted", status=409)
         if model not in self.entries and model not in self.prepared:
             self._check_name(entry.manifest)
+            self._check_room(entry.manifest)
             self._store.prepare(entry.record, payload)
             self.prepared = {**self.prepared, model: entry.record}
             self._latest = entry
@@ -289,6 +294,13 @@ class Catalog:
             raise AuthenticationError("the model belongs to another owner", status=403)
         if manifest.replace != held.model:
             raise ConflictError("the model to replace has changed; push again", status=409)
+
+    def _check_room(self, manifest: Manifest) -> None:
+        if manifest.replace is None and len(self.stored()) + len(self.prepared) >= MAX_STORED:
+            raise ConflictError(
+                f"{MAX_STORED} models are stored, and that is all that a party keeps; delete one",
+                status=409,
+            )
 
     # ---- entries
 

@@ -141,9 +141,11 @@ class Records:
         return [Record(**{**row, "serving": bool(row["serving"])}) for row in found]
 
     def tombstones(self) -> dict[str, bytes]:
-        """Deleted models, with the owner's signed command; empty for one that was replaced."""
+        """Deleted models, the newest last, with the owner's signed command; empty for one that was
+        replaced.
+        """
         with self._lock:
-            return dict(self._db.execute(_TOMBSTONE).fetchall())
+            return dict(self._db.execute(f"{_TOMBSTONE} ORDER BY rowid").fetchall())
 
     @contextlib.contextmanager
     def transaction(self, *models: str) -> Iterator[sqlite3.Connection]:

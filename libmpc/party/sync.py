@@ -22,6 +22,8 @@ from libmpc.wire.signed import Signed
 log = logging.getLogger(__name__)
 
 COUNTS_MINOR = 1
+#: deletions that are told of, the newest; one message has room for these and for all models
+MAX_TOLD = 1000
 
 Served = Annotated[int, Field(ge=0, le=1 << 62)]
 
@@ -36,7 +38,7 @@ class ModelReport(Control):
 
 
 class CatalogReport(Control):
-    """Everything that one party has in force, and what it has deleted."""
+    """Everything that one party has in force, and what it has last deleted."""
 
     models: Annotated[tuple[ModelReport, ...], Field(max_length=MAX_MODELS), FailFast()]
     deleted: Annotated[tuple[Signed, ...], Field(max_length=MAX_MODELS), FailFast()]
@@ -44,6 +46,7 @@ class CatalogReport(Control):
 
 def report(catalog: Catalog, minor: int) -> bytes:
     """This party's report, to a peer on a link of that minor wire version."""
+    deleted = [command for command in catalog.tombstones.values() if command][-MAX_TOLD:]
     full = CatalogReport(
         models=tuple(
             ModelReport(
@@ -54,7 +57,7 @@ def report(catalog: Catalog, minor: int) -> bytes:
             )
             for model, record in catalog.stored().items()
         ),
-        deleted=tuple(Signed.parse(c) for c in catalog.tombstones.values() if c),
+        deleted=tuple(Signed.parse(command) for command in deleted),
     )
     # An older peer refuses fields that it does not know.
     left_out = {"models": {"__all__": {"served"}}} if minor < COUNTS_MINOR else None
