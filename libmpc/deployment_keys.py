@@ -58,7 +58,8 @@ def new_keys(directory: Path) -> Path:
     }
     path = directory / f"party{public.index}.next.public.yaml"
     comment = f"Public: for 'libmpc keys add'. Party {public.index}'s next keys."
-    write_public(path, dump(public.model_copy(update=fields).model_dump(mode="json"), comment))
+    fresh = public.model_copy(update=fields).model_dump(mode="json", exclude_none=True)
+    write_public(path, dump(fresh, comment))
     return path
 
 
