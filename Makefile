@@ -11,13 +11,13 @@ BENCH_ARGS ?=
 FUZZ_ARGS ?=
 CHAOS_ARGS ?=
 
-.PHONY: help demo up lint test test-all fuzz chaos dependencies test-containers bench images compose-up format clean
+.PHONY: help demo up lint test test-all fuzz chaos dependencies test-containers k8s-validate bench images compose-up format clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
 help: ## Explain each target (this)
 	@echo "usage: make TARGET"; echo
-	@sed -n 's/^\([a-z-][a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z][a-z0-9-]*\):[^#]*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
 
 demo: $(VENV)/.all ## Classify real digits with three parties and a gateway on this machine (under a minute once installed)
 	@$(BIN)/libmpc demo $(DEMO_ARGS)
@@ -48,6 +48,10 @@ dependencies: $(VENV)/.supply ## Known weaknesses of what is installed, and a bi
 
 test-containers: $(VENV)/.containers ## Build the images, run the compose file, and break it (needs a container engine; 6 minutes)
 	LIBMPC_TEST_CONTAINERS=1 $(BIN)/python -m pytest -m containers -s tests/containers $(PYTEST_ARGS)
+
+k8s-validate: $(VENV)/.k8s ## Render every Kubernetes overlay, hold it against the real schemas and the rules (a minute)
+	$(BIN)/python deploy/k8s/validate.py
+	LIBMPC_TEST_KUBERNETES=1 $(BIN)/python -m pytest tests/kubernetes $(PYTEST_ARGS)
 
 bench: $(VENV)/.all ## Measure a deployment on this machine against the targets (five minutes; BENCH_ARGS=--quick: two)
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
@@ -106,6 +110,10 @@ $(VENV)/.torch: $(VENV)/.dev
 $(VENV)/.schema: $(VENV)/.dev
 	@if $(PIP) -e '.[all,dev,schema]'; then touch $@; \
 	else echo "schemathesis cannot be installed here: its tests are skipped." >&2; fi
+
+$(VENV)/.k8s: $(VENV)/.dev
+	@$(PIP) -e '.[all,dev,kubernetes]'
+	@touch $@
 
 # Tools that look at an environment are none of it.
 $(VENV)/.supply: $(VENV)/.all

@@ -18,6 +18,7 @@ from libmpc.access import FILE_NAME as TOKENS_FILE
 from libmpc.access import AccessStore, make_grant
 from libmpc.credentials import FILE_NAME, Credential
 from libmpc.deployment import (
+    MAX_TRIPLES,
     Authorities,
     Deployment,
     GatewayEntry,
@@ -52,6 +53,7 @@ CLIENT_FOLDER = "client"
 _PUBLIC = "Public. Get it by a way that you trust."
 HEALTH_PORT = 8081
 DEFAULT_PORT = 8443
+TRIPLE = "{triple}"
 
 
 class PartyPublic(BaseModel):
@@ -62,6 +64,7 @@ class PartyPublic(BaseModel):
     version: Version = 1
     index: Party
     url: Url
+    more_urls: tuple[Url, ...] | None = None
     static_key: StaticPublic
     signing_key: SigningPublic
     tls_ca: Authorities
@@ -72,6 +75,7 @@ def make_party(
     url: str,
     directory: Path,
     *,
+    triples: int = 1,
     hosts: Sequence[str] = (),
     listen: str = "0.0.0.0",
     health_host: str = "127.0.0.1",
@@ -81,7 +85,9 @@ def make_party(
 
     Args:
         index: 0, 1 or 2.
-        url: where gateways and the other parties will reach it.
+        url: where gateways and the other parties will reach it; with ``{triple}`` for the number
+            of the process, where there are several.
+        triples: how many processes it has.
         hosts: further names or addresses for its certificate.
         listen: the address that it binds.
         health_host, health_port: of the internal port for probes and metrics, which asks nobody
@@ -92,13 +98,15 @@ def make_party(
     """
     if index not in (0, 1, 2):
         raise ConfigError(f"there is no party {index}; parties are 0, 1 and 2")
-    host, port = _address(url)
+    urls = urls_of(url, triples)
+    host, port = _address(urls[0])
+    names = hosts_of(host, [*(_address(more)[0] for more in urls[1:]), *hosts])
     refuse_existing(directory / "keys")
     identity = PartyIdentity.generate()
     with new_directory(directory / "keys") as keys:
         identity.save(keys)
         new_storage_keys().write(keys / STORAGE_KEY)
-        make_tls(keys, f"libmpc party {index}", hosts_of(host, hosts), _now())
+        make_tls(keys, f"libmpc party {index}", names, _now())
     private_directory(directory / "data")
     settings = {"index": index, **_common(listen, port)}
     write_public(
@@ -107,15 +115,32 @@ def make_party(
     )
     public = PartyPublic(
         index=index,
-        url=url,
+        url=urls[0],
+        more_urls=urls[1:] or None,
         static_key=identity.static_public,
         signing_key=identity.signing.public,
         tls_ca=_text(directory / "keys" / CA_CERTIFICATE),
     )
     path = directory / f"party{index}.public.yaml"
     comment = f"Public: give this file to whoever runs 'libmpc init --join'. Party {index}."
-    write_public(path, dump(public.model_dump(mode="json"), comment))
+    write_public(path, dump(public.model_dump(mode="json", exclude_none=True), comment))
     return path
+
+
+def urls_of(url: str, triples: int) -> tuple[str, ...]:
+    """Where a party is reached in each of so many triples; ``{triple}`` stands for the number.
+
+    Raises:
+        ConfigError: there are several triples and no place for the number, or too many.
+    """
+    if not 1 <= triples <= MAX_TRIPLES:
+        raise ConfigError(f"a deployment has 1 to {MAX_TRIPLES} triples, not {triples}")
+    if triples > 1 and TRIPLE not in url:
+        raise ConfigError(
+            f"{triples} triples need an address each: put {TRIPLE} into the URL where the number"
+            f" goes, such as https://party0-{TRIPLE}.example.org:8443"
+        )
+    return tuple(url.replace(TRIPLE, str(number)) for number in range(triples))
 
 
 def add_storage_key(directory: Path) -> None:

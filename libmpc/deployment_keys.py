@@ -58,7 +58,8 @@ def new_keys(directory: Path) -> Path:
     }
     path = directory / f"party{public.index}.next.public.yaml"
     comment = f"Public: for 'libmpc keys add'. Party {public.index}'s next keys."
-    write_public(path, dump(public.model_copy(update=fields).model_dump(mode="json"), comment))
+    fresh = public.model_copy(update=fields).model_dump(mode="json", exclude_none=True)
+    write_public(path, dump(fresh, comment))
     return path
 
 
@@ -115,8 +116,12 @@ def drop_keys(path: Path, index: int) -> Deployment:
     return _write(path, deployment, entry, changed)
 
 
-def new_certificate(directory: Path) -> Path:
+def new_certificate(directory: Path, hosts: Sequence[str] = ()) -> Path:
     """Replace a service's TLS key and certificate, for the same hosts, by its own authority.
+
+    Args:
+        directory: the service's, as ``libmpc init`` made it.
+        hosts: further names or addresses, those of a new triple for instance.
 
     Raises:
         ConfigError: the directory has no certificate, or no authority to sign another.
@@ -132,7 +137,7 @@ def new_certificate(directory: Path) -> Path:
     issue_leaf(
         keys,
         str(organisation[0].value) if organisation else "libmpc",
-        [*names.get_values_for_type(x509.DNSName), *_addresses(names)],
+        [*names.get_values_for_type(x509.DNSName), *_addresses(names), *hosts],
         dt.datetime.now(dt.UTC).replace(microsecond=0),
     )
     return path

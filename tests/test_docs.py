@@ -254,7 +254,7 @@ def command_lines(page: Path) -> Iterator[list[str]]:
 
 @every_page
 def test_commands_exist(page: Path) -> None:
-    targets = set(re.findall(r"^([a-z-]+):.*?##", text("Makefile"), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z0-9-]+):.*?##", text("Makefile"), re.MULTILINE))
     known = generate.commands()
     inline = [
         shlex.split(code) for code in re.findall(r"`((?:libmpc|make) [a-z][^`\n]*)`", prose(page))

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from libmpc.cli.init_kubernetes import for_one_cluster, summary, write_again, write_manifests
 from libmpc.cli.options import JsonOption, UsageError
 from libmpc.cli.texts import examples, result, say
-
-if TYPE_CHECKING:
-    from libmpc.deployment import Deployment
 
 _EPILOG = examples(
     "libmpc init --index 0 --url https://party0.example.org:8443 --dir party0",
@@ -19,6 +17,7 @@ _EPILOG = examples(
     "    --gateway-url https://mpc.example.org:8443 --dir deployment",
     "libmpc init --fingerprint deployment.yaml",
     "libmpc init --all --dir run        # one machine, for trying out only",
+    "libmpc init --all --dir run --kubernetes --triples 2    # one cluster, for trying out only",
 )
 
 
@@ -35,8 +34,18 @@ def init(
         typer.Option("--index", metavar="N", min=0, max=2, help="Make party N's keys."),
     ] = None,
     url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Where party N will be reached.")
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Where party N will be reached; {triple} in it stands for the process's number.",
+        ),
     ] = None,
+    triples: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=1, max=64, help="How many processes a party has; all three the same."
+        ),
+    ] = 1,
     join: Annotated[
         tuple[Path, Path, Path] | None,
         typer.Option(
@@ -70,6 +79,14 @@ def init(
         int | None,
         typer.Option(metavar="PORT", help="With --all: the gateway's; the next seven follow."),
     ] = None,
+    kubernetes: Annotated[
+        bool,
+        typer.Option(
+            "--kubernetes",
+            help="Also write DIR/kubernetes: the Secrets and ConfigMaps for deploy/k8s, of what is "
+            "in DIR. Alone: write them again.",
+        ),
+    ] = False,
     fingerprint: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Print a deployment file's fingerprint.")
     ] = None,
@@ -87,6 +104,9 @@ def init(
 
     Two parties together can read everything: let three organisations run them.
     """
+    if kubernetes and index is None and join is None and fingerprint is None and not everything:
+        write_again(_given(directory), as_json)
+        return
     modes = {
         "--index": index is not None,
         "--join": join is not None,
@@ -98,23 +118,35 @@ def init(
     if fingerprint is not None:
         _fingerprint(fingerprint, as_json)
         return
-    if directory is None:
-        raise UsageError("give --dir DIR, the directory to write to")
+    directory = _given(directory)
+    if triples > 1 and index is None and not (everything and kubernetes):
+        raise UsageError("--triples goes with --index, or with --all --kubernetes")
     if index is not None:
         if url is None:
             raise UsageError("--index needs --url, where the party will be reached")
-        _party(index, url, directory, host or [], listen, health_port, as_json)
+        _party(index, url, triples, directory, host or [], listen, health_port, as_json)
     elif join is not None:
         if gateway_url is None:
             raise UsageError("--join needs --gateway-url, where clients will reach it")
         _join(join, gateway_url, directory, name, host or [], listen, as_json)
+    elif kubernetes:
+        for_one_cluster(directory, triples, gateway_url, name, as_json)
     else:
         _all(directory, name, listen or "127.0.0.1", port, as_json)
+    if kubernetes:
+        write_manifests(directory)
+
+
+def _given(directory: Path | None) -> Path:
+    if directory is None:
+        raise UsageError("give --dir DIR, the directory to write to")
+    return directory
 
 
 def _party(
     index: int,
     url: str,
+    triples: int,
     directory: Path,
     hosts: list[str],
     listen: str | None,
@@ -127,6 +159,7 @@ def _party(
         index,
         url,
         directory,
+        triples=triples,
         hosts=hosts,
         listen=listen or "0.0.0.0",
         health_port=health_port or HEALTH_PORT,
@@ -174,7 +207,7 @@ What to run on which host:
   the owner: export LIBMPC_DEPLOYMENT={path}
   clients: get the folder {directory / "client"}, or each one of their own:
     libmpc token create NAME --out FOLDER"""
-    result(_document(deployment, directory), text, as_json)
+    result(summary(deployment, directory), text, as_json)
 
 
 def _all(directory: Path, name: str, host: str, port: int | None, as_json: bool) -> None:
@@ -198,7 +231,7 @@ Run them all:
 or each by hand:
 {services}
   libmpc gateway --config {directory / "gateway" / "gateway.yaml"}"""
-    result(_document(deployment, directory), text, as_json)
+    result(summary(deployment, directory), text, as_json)
 
 
 def _fingerprint(path: Path, as_json: bool) -> None:
@@ -207,13 +240,3 @@ def _fingerprint(path: Path, as_json: bool) -> None:
     deployment = Deployment.from_file(path)
     document = {"id": deployment.id.hex(), "fingerprint": deployment.fingerprint}
     result(document, deployment.fingerprint, as_json)
-
-
-def _document(deployment: Deployment, directory: Path) -> dict[str, str]:
-    return {
-        "name": deployment.name,
-        "id": deployment.id.hex(),
-        "fingerprint": deployment.fingerprint,
-        "deployment": str(directory / "deployment.yaml"),
-        "directory": str(directory),
-    }

@@ -115,13 +115,21 @@ it, the old keys count there."""
     result(document, text, as_json)
 
 
-def tls(directory: DirectoryOption, as_json: JsonOption = False) -> None:
+def tls(
+    directory: DirectoryOption,
+    host: Annotated[
+        list[str] | None,
+        typer.Option("--host", metavar="HOST", help="A further name, such as a new triple's."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Replace a party's or gateway's TLS key and certificate; its own authority signs.
 
     Nobody else needs a new file.
     """
     from libmpc.deployment_keys import new_certificate
 
-    path = new_certificate(directory)
-    text = f"{path}: new, for the same hosts; send SIGHUP to the service"
+    path = new_certificate(directory, host or [])
+    also = f" and {', '.join(host)}" if host else ""
+    text = f"{path}: new, for the same hosts{also}; send SIGHUP to the service"
     result({"certificate": str(path)}, text, as_json)

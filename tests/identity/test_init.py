@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from cryptography import x509
 
 from libmpc.access import AccessStore
 from libmpc.credentials import Credential
@@ -98,6 +99,51 @@ def test_three_organisations(tmp_path: Path, three: list[Path]) -> None:
         grant = grants[token_id(secret) or ""]
         assert is_token(secret, grant.sha256)
         assert (grant.role, grant.models, grant.expires_ms) == (role, None, None)
+
+
+def test_several_triples(tmp_path: Path) -> None:
+    files = [
+        make_party(
+            index, f"https://p{index}-{{triple}}.x.example", tmp_path / f"{index}", triples=3
+        )
+        for index in range(3)
+    ]
+    deployment = join(files, "https://gateway.example.org", tmp_path / "home", "x")
+    assert deployment.triples == 3
+    for index, party in enumerate(deployment.parties):
+        hosts = [f"p{index}-{triple}.x.example" for triple in range(3)]
+        assert party.urls == tuple(f"https://{host}" for host in hosts)
+        pem = (tmp_path / f"{index}" / "keys" / "tls.crt").read_bytes()
+        names = x509.load_pem_x509_certificate(pem).extensions.get_extension_for_class(
+            x509.SubjectAlternativeName
+        )
+        assert names.value.get_values_for_type(x509.DNSName) == hosts
+    # A build from before there were triples reads the file of a party that has one.
+    one = make_party(0, "https://p0.example.org", tmp_path / "one")
+    assert "more_urls" not in settings(one)
+
+
+def test_triples_need_addresses(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"put \{triple\} into the URL"):
+        make_party(0, "https://p0.example.org", tmp_path / "p0", triples=2)
+    for number in (0, 65):
+        with pytest.raises(ConfigError, match="1 to 64 triples"):
+            make_party(0, "https://p0-{triple}.example.org", tmp_path / "p0", triples=number)
+    assert not (tmp_path / "p0").exists()
+
+
+def test_all_parties_have_as_many_triples(tmp_path: Path) -> None:
+    files = [
+        make_party(
+            index,
+            f"https://p{index}-{{triple}}.x.example",
+            tmp_path / f"{index}",
+            triples=1 + (index == 2),
+        )
+        for index in range(3)
+    ]
+    with pytest.raises(ConfigError, match="every triple needs one process of each party"):
+        join(files, "https://gateway.example.org", tmp_path / "home", "x")
 
 
 def test_party_again(three: list[Path]) -> None:

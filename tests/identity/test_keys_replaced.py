@@ -140,6 +140,19 @@ def test_what_there_is_not(home: Path, tmp_path_factory: pytest.TempPathFactory)
         new_keys(home / "party1")
 
 
+def test_a_certificate_gets_further_hosts(home: Path) -> None:
+    path = home / "party1" / "keys" / "tls.crt"
+
+    def hosts() -> set[str]:
+        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return set(names.get_values_for_type(x509.DNSName))
+
+    before = hosts()
+    new_certificate(home / "party1", ["party1-1.example.org"])
+    assert hosts() == before | {"party1-1.example.org"}
+
+
 def test_a_certificate_is_renewed_for_the_same_hosts(home: Path) -> None:
     path = home / "party1" / "keys" / "tls.crt"
     old = x509.load_pem_x509_certificate(path.read_bytes())
