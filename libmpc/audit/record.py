@@ -39,8 +39,15 @@ Event = Literal[
 ]
 
 
+#: as read: a later minor version may have others
+_Word = Annotated[str, Field(pattern=r"^[a-z][a-z-]{0,31}$")]
+
+
 class Record(BaseModel):
     """What happened. Fields that do not apply are left out of the line.
+
+    A log outlives the build that wrote it, so events and fields of a later one are read, too; the
+    chain covers whatever stands in a line.
 
     Attributes:
         number: from 1 on, without gaps.
@@ -56,12 +63,12 @@ class Record(BaseModel):
         note: a word more; from this program, never from outside.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True, hide_input_in_errors=True)
 
     number: Amount
     prev: Hex32
     time_ms: Millis
-    event: Event
+    event: _Word
     deployment: Hex16
     party: Party
     gateway: Hex32 | None = None

@@ -158,6 +158,11 @@ class Opener:
         """Complete records so far."""
         return self._key.number
 
+    @property
+    def unfinished(self) -> int:
+        """Bytes of a message of several records that has not ended."""
+        return self._size
+
     def feed(self, chunk: Buffer) -> Iterator[Message]:
         """The messages that ``chunk`` completes; a record that lies in it is not copied.
 

@@ -52,6 +52,8 @@ class Link:
         transcript: hash of the handshake, 32 bytes, the same at both ends.
         sent, received: counters.
         error: why the link is over; ``None`` while it lives and after a clean end.
+        on_unfinished: told after everything that arrives how many bytes there are of a message
+            that has not ended; may ``pause``.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Link:
         self.sent = Traffic()
         self.received = Traffic()
         self.error: LinkError | None = None
+        self.on_unfinished: Callable[[int], None] | None = None
         self._local = terms.own.index
         # SECURITY: these two, not what they come from: with that in memory, somebody who reads it
         # later could compute the frames' first keys again.
@@ -228,6 +231,8 @@ class Link:
                     self._finish(None)
                 if self._over:
                     return
+            if self.on_unfinished is not None:
+                self.on_unfinished(self._opener.unfinished)
         except LinkError as error:
             self._finish(error)
 

@@ -22,12 +22,13 @@ from libmpc.errors import AuthenticationError, ConflictError, LibmpcError, Model
 from libmpc.identity.signing import SigningKey
 from libmpc.party.entry import Entry, load_entry
 from libmpc.party.messages import Commit
+from libmpc.party.places import check_place, place_of
 from libmpc.party.proofs import check_owner, check_receipts, owner_of, pushed_manifest
 from libmpc.party.store import Period, Record, Store
 from libmpc.party.variants import Variants
 from libmpc.wire.command import Command
 from libmpc.wire.lifetime import check_lifetime
-from libmpc.wire.manifest import Manifest, model_digest
+from libmpc.wire.manifest import model_digest
 from libmpc.wire.receipt import Receipt
 from libmpc.wire.signed import Signed
 
@@ -104,7 +105,7 @@ class Catalog:
             return stored
         if model in self.damaged:
             raise ConflictError("its share is damaged here; delete it and push again", status=409)
-        self._check_name(manifest)
+        check_place(manifest, self._named(manifest.name))
         self._check_room(manifest)
         record = Record(
             model=model,
@@ -129,7 +130,7 @@ class Catalog:
         if model in self.tombstones:
             raise ConflictError("this push was replaced or deleted", status=409)
         if model not in self.entries and model not in self.prepared:
-            self._check_name(entry.manifest)
+            check_place(entry.manifest, self._named(entry.manifest.name))
             self._check_room(entry.manifest)
             self._store.prepare(entry.record, payload)
             self.prepared = {**self.prepared, model: entry.record}
@@ -152,19 +153,20 @@ class Catalog:
         entry, self._latest = self._latest, None
         if entry is None or entry.record.model != model:
             entry = self._load(record, self._store.share(record))
-        self._check_name(entry.manifest)
-        certificate = Commit(model=model, receipts=tuple(receipts)).encode()
         manifest = entry.manifest
+        held = self._named(manifest.name)
+        replaces = place_of(model, manifest, held, self.tombstones, from_peer=from_peer)
+        certificate = Commit(model=model, receipts=tuple(receipts)).encode()
         self._store.commit(
             model,
             certificate,
             serving=manifest.serve,
             num_requests=manifest.num_requests,
-            replaces=manifest.replace,
+            replaces=replaces,
         )
-        if manifest.replace is not None:
-            self.tombstones = {**self.tombstones, manifest.replace: b""}
-            self._drop(manifest.replace)
+        if replaces is not None:
+            self.tombstones = {**self.tombstones, replaces: b""}
+            self._drop(replaces)
         self.prepared = {m: r for m, r in self.prepared.items() if m != model}
         stored = replace(
             record,
@@ -278,22 +280,8 @@ class Catalog:
                 "model %r: a peer has counted %d requests more; taken over", entry.record.name, more
             )
 
-    # ---- checks
-
-    def _check_name(self, manifest: Manifest) -> None:
-        held = next((r for r in self.stored().values() if r.name == manifest.name), None)
-        if held is None:
-            if manifest.replace is not None:
-                raise ConflictError("the model to replace has changed; push again", status=409)
-            return
-        if manifest.replace is None:
-            raise ConflictError(
-                f"the name {manifest.name!r} is in use; choose another or replace it", status=409
-            )
-        if owner_of(held) not in (manifest.owner, None):
-            raise AuthenticationError("the model belongs to another owner", status=403)
-        if manifest.replace != held.model:
-            raise ConflictError("the model to replace has changed; push again", status=409)
+    def _named(self, name: str) -> Record | None:
+        return next((r for r in self.stored().values() if r.name == name), None)
 
     def _check_room(self, manifest: Manifest) -> None:
         if manifest.replace is None and len(self.stored()) + len(self.prepared) >= MAX_STORED:

@@ -21,6 +21,7 @@ from typing import Protocol
 
 from libmpc.link import Buffer, Link, LinkError, Message
 from libmpc.party.auditor import Auditor
+from libmpc.party.budget import SHORT_BYTES, Account, MessageBudget
 from libmpc.party.framing import split
 from libmpc.party.messages import Batch, Commit, Kind, ModelList, PartyStatus, Refusal
 from libmpc.party.meters import Meters
@@ -51,7 +52,11 @@ class Node(Protocol):
 class GatewayPort:
     """Serves one gateway's link."""
 
-    def __init__(self, link: Link, node: Node, meters: Meters, auditor: Auditor) -> None:
+    def __init__(
+        self, link: Link, node: Node, meters: Meters, auditor: Auditor, budget: MessageBudget
+    ) -> None:
+        self._budget = budget
+        self._account = Account(budget, link)
         self._meters = meters
         self._auditor = auditor
         self._link = link
@@ -61,10 +66,13 @@ class GatewayPort:
 
     async def run(self) -> None:
         """Serve until the link is over."""
+        self._link.on_unfinished = self._account.grown
         self._link.start(self._take)
-        await self._link.wait_closed()
-        for task in list(self._requests):
-            task.cancel()
+        try:
+            await self._link.wait_closed()
+        finally:
+            self._account.grown(0)
+        # What has begun is finished: it works in threads, which nobody can stop.
         for reply in list(self._replies):
             reply.cancel()
 
@@ -79,19 +87,26 @@ class GatewayPort:
             except Exception as error:  # noqa: BLE001 - whatever it is, the gateway gets an answer
                 self._refuse(message.bundle, error)
             return
-        work = self._serve(message.bundle, message.kind, message.payload)
-        task = asyncio.get_running_loop().create_task(work)
+        size = len(message.payload) if len(message.payload) > SHORT_BYTES else 0
+        self._budget.begin(size)
+        task = asyncio.get_running_loop().create_task(self._serve(message, size))
         self._requests.add(task)
         task.add_done_callback(self._requests.discard)
 
-    async def _serve(self, request: int, kind: int, payload: Buffer) -> None:
+    async def _serve(self, message: Message, size: int) -> None:
+        request, kind, payload = message.bundle, message.kind, message.payload
+        del message
         try:
             body = await self._answer(kind, payload)
-            await self._link.send(Kind.RESPONSE, request, 200, body)
-        except LinkError:
-            return
         except Exception as error:  # noqa: BLE001 - as above
             self._refuse(request, error)
+            return
+        finally:
+            # Before the answer has left: a gateway that does not read it keeps no memory by that.
+            del payload
+            self._budget.end(size)
+        with contextlib.suppress(LinkError):
+            await self._link.send(Kind.RESPONSE, request, 200, body)
 
     def _refuse(self, request: int, error: Exception) -> None:
         refusal = refuse(error)
@@ -135,9 +150,14 @@ class GatewayPort:
         for entry in batch.entries:
             envelopes.append(data[start : start + entry.size])
             start += entry.size
-        for header, reply in self._node.query_batch(batch, envelopes):
+        replies = self._node.query_batch(batch, envelopes)
+        for header, reply in replies:
             self._replies.add(reply)
             reply.add_done_callback(partial(self._result, request, header))
+        if (size := len(payload)) > SHORT_BYTES:
+            self._budget.begin(size)
+            over = asyncio.gather(*(reply for _, reply in replies), return_exceptions=True)
+            over.add_done_callback(lambda _: self._budget.end(size))
 
     def _result(self, request: int, header: QueryHeader, reply: asyncio.Future[bytes]) -> None:
         self._replies.discard(reply)

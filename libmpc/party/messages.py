@@ -102,6 +102,15 @@ class Control(BaseModel):
             raise WireError(f"{cls.__name__}: {where}: {first['type']}") from None
 
 
+class Report(Control):
+    """What a party says of itself to gateways, and gateways only show or compare.
+
+    Open: a party of a later minor version may say more, and is understood by older gateways.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+
 class Deal(Control):
     """Party 0 asks the dealer for bundles. Numbers rise strictly within an epoch.
 
@@ -208,7 +217,7 @@ class Batch(Control):
     ]
 
 
-class Refusal(Control):
+class Refusal(Report):
     """Why a party did not do what a gateway asked, as the gateway may repeat it."""
 
     status: Literal[400, 401, 403, 404, 409, 413, 422, 429, 500, 503]
@@ -216,7 +225,7 @@ class Refusal(Control):
     retry_after: Annotated[float, Field(ge=0, le=3600)] | None = None
 
 
-class ModelState(Control):
+class ModelState(Report):
     """One stored model as a party reports it to gateways."""
 
     name: str
@@ -228,11 +237,11 @@ class ModelState(Control):
     descriptor: Signed | None  # parties 0 and 1 only
 
 
-class ModelList(Control):
+class ModelList(Report):
     models: Annotated[tuple[ModelState, ...], Field(max_length=MAX_MODELS), FailFast()]
 
 
-class PartyStatus(Control):
+class PartyStatus(Report):
     """What a party says of itself to gateways and on its health port."""
 
     party: int

@@ -20,6 +20,7 @@ from libmpc.party import sync
 from libmpc.party.alarm import Alarm
 from libmpc.party.answers import Answers
 from libmpc.party.auditor import Auditor
+from libmpc.party.budget import MessageBudget
 from libmpc.party.catalog import Catalog
 from libmpc.party.desk import QueryDesk
 from libmpc.party.door import Door
@@ -59,11 +60,13 @@ class NodeSettings:
         link: of links to peers and gateways; a push is one message.
         role: of the party's part in runs.
         workers: threads for dealing and preparing.
+        gateway_bytes: what long messages of all gateways' links may take together.
     """
 
     link: LinkSettings = LinkSettings(max_message=MAX_MESSAGE_BYTES)
     role: RoleSettings = RoleSettings()
     workers: int = 1
+    gateway_bytes: int = 3 << 29
 
 
 class PartyNode:
@@ -100,6 +103,8 @@ class PartyNode:
         self.index = index
         self.settings = settings or NodeSettings()
         self.meters = Meters()
+        longest = min(self.settings.link.max_message, self.settings.gateway_bytes)
+        self.budget = MessageBudget(self.settings.gateway_bytes, longest)
         self.alarm = Alarm(alarm, clock)
         self.catalog = Catalog(index, deployment, store, identity.signing, clock)
         self.auditor = Auditor(audit, self.catalog, clock)
@@ -210,7 +215,7 @@ class PartyNode:
         await self._door.accept(stream)
 
     async def _serve(self, link: Link) -> None:
-        await GatewayPort(link, self.answers, self.meters, self.auditor).run()
+        await GatewayPort(link, self.answers, self.meters, self.auditor, self.budget).run()
 
     async def _tidy(self) -> None:
         while True:

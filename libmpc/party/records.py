@@ -51,6 +51,7 @@ _SECOND = (
     "CREATE TABLE seal (id INTEGER PRIMARY KEY CHECK (id = 1), number INTEGER NOT NULL,"
     " key_id BLOB NOT NULL, mac BLOB NOT NULL)",
 )
+# Columns by name, here and wherever rows are written: a later minor version may have more.
 # The manifest is left out: its hash is the model's digest, which is checked where it is loaded.
 _ROW = (
     "SELECT model, name, state, serving, num_requests, served, signature, certificate, command,"
@@ -135,7 +136,7 @@ class Records:
     def all(self) -> list[Record]:
         """Every model, stored or only prepared, by name."""
         with self._lock:
-            cursor = self._db.execute("SELECT * FROM models ORDER BY name")
+            cursor = self._db.execute(f"{_ROW.replace(' FROM', ', manifest FROM')} ORDER BY name")
             names = [column[0] for column in cursor.description]
             found = [dict(zip(names, row, strict=True)) for row in cursor]
         return [Record(**{**row, "serving": bool(row["serving"])}) for row in found]

@@ -82,6 +82,12 @@ class PartySettings(ServiceSettings):
         description="The share of bundles that the evaluators open and verify instead of using"
         " them, by a coin toss; see docs/trust-model.md. Party 0's value counts.",
     )
+    gateway_bytes: int = Field(
+        3 << 29,
+        ge=MAX_MESSAGE_BYTES + (64 << 20),
+        description="Memory for long messages of gateways, pushes and large batches, over all their"
+        " links, in bytes; beyond it gateways wait.",
+    )
     workers: int = Field(
         1, ge=1, le=64, description="Threads that deal and prepare correlated randomness."
     )
@@ -141,4 +147,5 @@ class PartySettings(ServiceSettings):
                 audit=self.audit,
             ),
             workers=self.workers,
+            gateway_bytes=self.gateway_bytes,
         )
