@@ -22,7 +22,7 @@ from libmpc.errors import AuthenticationError, ConflictError, LibmpcError, Model
 from libmpc.identity.signing import SigningKey
 from libmpc.party.entry import Entry, load_entry
 from libmpc.party.messages import Commit
-from libmpc.party.places import check_place, place_of
+from libmpc.party.places import check_place, check_room, place_of
 from libmpc.party.proofs import check_owner, check_receipts, owner_of, pushed_manifest
 from libmpc.party.store import Period, Record, Store
 from libmpc.party.variants import Variants
@@ -33,9 +33,6 @@ from libmpc.wire.receipt import Receipt
 from libmpc.wire.signed import Signed
 
 log = logging.getLogger(__name__)
-
-#: models that one party keeps: lists of more would not fit into one message to a peer or gateway
-MAX_STORED = 1000
 
 
 class Catalog:
@@ -106,7 +103,7 @@ class Catalog:
         if model in self.damaged:
             raise ConflictError("its share is damaged here; delete it and push again", status=409)
         check_place(manifest, self._named(manifest.name))
-        self._check_room(manifest)
+        check_room(manifest, len(self.stored()) + len(self.prepared))
         record = Record(
             model=model,
             name=manifest.name,
@@ -131,7 +128,7 @@ class Catalog:
             raise ConflictError("this push was replaced or deleted", status=409)
         if model not in self.entries and model not in self.prepared:
             check_place(entry.manifest, self._named(entry.manifest.name))
-            self._check_room(entry.manifest)
+            check_room(entry.manifest, len(self.stored()) + len(self.prepared))
             self._store.prepare(entry.record, payload)
             self.prepared = {**self.prepared, model: entry.record}
             self._latest = entry
@@ -282,13 +279,6 @@ class Catalog:
 
     def _named(self, name: str) -> Record | None:
         return next((r for r in self.stored().values() if r.name == name), None)
-
-    def _check_room(self, manifest: Manifest) -> None:
-        if manifest.replace is None and len(self.stored()) + len(self.prepared) >= MAX_STORED:
-            raise ConflictError(
-                f"{MAX_STORED} models are stored, and that is all that a party keeps; delete one",
-                status=409,
-            )
 
     # ---- entries
 

@@ -9,6 +9,22 @@ from libmpc.party.proofs import owner_of, stored_manifest
 from libmpc.party.records import Record
 from libmpc.wire.manifest import Manifest
 
+MAX_STORED = 1000
+"""Models that one party keeps: a list of more would not fit into one message to a peer or gateway."""
+
+
+def check_room(manifest: Manifest, stored: int) -> None:
+    """Whether there is room for a push beside so many models.
+
+    Raises:
+        ConflictError: there is none, and it replaces no other.
+    """
+    if manifest.replace is None and stored >= MAX_STORED:
+        raise ConflictError(
+            f"{MAX_STORED} models are stored, and that is all that a party keeps; delete one",
+            status=409,
+        )
+
 
 def check_place(manifest: Manifest, held: Record | None) -> None:
     """Whether a push may have its name.

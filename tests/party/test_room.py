@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from libmpc.identity.signing import SigningKey
-from libmpc.party import catalog, sync
+from libmpc.party import places, sync
 from libmpc.party.messages import Kind, ModelList, ModelState
 from libmpc.wire.command import Command
 from libmpc.wire.names import MAX_NAME
@@ -43,7 +43,7 @@ def test_the_longest_lists_can_be_read() -> None:
         model=HEX32, served=1 << 40, certificate=(receipt,) * 3, command=command
     )
     report = sync.CatalogReport(
-        models=(state,) * catalog.MAX_STORED, deleted=(command,) * sync.MAX_TOLD
+        models=(state,) * places.MAX_STORED, deleted=(command,) * sync.MAX_TOLD
     )
     assert sync.CatalogReport.parse(report.encode()) == report
     # A descriptor is longer than that command, by a few hundred bytes.
@@ -57,12 +57,12 @@ def test_the_longest_lists_can_be_read() -> None:
         plan_digest=HEX32,
         descriptor=descriptor,
     )
-    models = ModelList(models=(listed,) * catalog.MAX_STORED)
+    models = ModelList(models=(listed,) * places.MAX_STORED)
     assert ModelList.parse(models.encode()) == models
 
 
 def test_one_model_more_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalog, "MAX_STORED", 2)
+    monkeypatch.setattr(places, "MAX_STORED", 2)
 
     async def main() -> None:
         async with triple(tmp_path) as parties:
