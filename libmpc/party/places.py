@@ -10,7 +10,7 @@ from libmpc.party.records import Record
 from libmpc.wire.manifest import Manifest
 
 MAX_STORED = 1000
-"""Models that one party keeps: a list of more would not fit into one message to a peer or gateway."""
+"""Models that one party keeps: a list of more would not fit into one message."""
 
 
 def check_room(manifest: Manifest, stored: int) -> None:
