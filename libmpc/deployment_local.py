@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,32 @@ COMMENT = (
 )
 
 
+Three = tuple[int, int, int]
+
+
 @dataclass(frozen=True)
 class LocalPorts:
-    """The ports of a deployment on one machine."""
+    """The ports of a deployment on one machine.
 
-    parties: tuple[int, int, int]
-    health: tuple[int, int, int]
+    Attributes:
+        parties, health: of triple 0.
+        more: both, of the triples from 1 on.
+    """
+
+    parties: Three
+    health: Three
     gateway: int
+    more: tuple[tuple[Three, Three], ...] = field(default=(), kw_only=True)
+
+    @property
+    def triples(self) -> tuple[tuple[Three, Three], ...]:
+        """The parties' ports and those of their probes, by triple."""
+        return ((self.parties, self.health), *self.more)
+
+
+def party_folder(index: int, triple: int = 0) -> str:
+    """The folder of one party's process: ``party0`` in triple 0, ``party0-1`` in triple 1."""
+    return f"party{index}-{triple}" if triple else f"party{index}"
 
 
 def make_all(
@@ -82,14 +101,17 @@ def move_all(
 ) -> Deployment:
     """Give what ``make_all`` has made other ports; keys, models and the deployment's id stay.
 
+    There are as many triples afterwards as there are ports for. A further process of a party uses
+    its party's keys and has a folder of its own for the rest, which stays when it is not used.
+
     Raises:
         ConfigError: a file is missing or not valid.
     """
     home = directory / "gateway"
     deployment = Deployment.from_file(home / DEPLOYMENT_FILE)
     parties = tuple(
-        entry.model_copy(update={"url": _url(host, port)})
-        for entry, port in zip(deployment.parties, ports.parties, strict=True)
+        entry.model_copy(update=_urls(host, [numbers[entry.index] for numbers, _ in ports.triples]))
+        for entry in deployment.parties
     )
     if len(deployment.gateways) != 1:
         raise ConfigError(f"{home / DEPLOYMENT_FILE} has more than the gateway of this machine")
@@ -99,18 +121,32 @@ def move_all(
         {**dict(deployment), "parties": parties, "gateways": gateways}
     )
     for index in range(3):
-        part = directory / f"party{index}"
-        add_storage_key(part)
-        changes = {"port": ports.parties[index], "health_port": ports.health[index]}
-        content = _changed(part / PARTY_FILE, {"host": host, "health_host": host, **changes})
-        write_public(part / PARTY_FILE, content)
-        moved.write(part / DEPLOYMENT_FILE, COMMENT)
+        add_storage_key(directory / party_folder(index))
+        for triple, (numbers, health) in enumerate(ports.triples):
+            part = directory / party_folder(index, triple)
+            if triple:
+                _add_process(part, index, triple)
+            changes = {"port": numbers[index], "health_port": health[index]}
+            content = _changed(part / PARTY_FILE, {"host": host, "health_host": host, **changes})
+            write_public(part / PARTY_FILE, content)
+            moved.write(part / DEPLOYMENT_FILE, COMMENT)
     content = _changed(home / GATEWAY_FILE, {"host": host, "port": ports.gateway})
     write_private(home / GATEWAY_FILE, content)
     moved.write(home / DEPLOYMENT_FILE, COMMENT)
     if publish:
         publish_all(directory)
     return moved
+
+
+def _add_process(part: Path, index: int, triple: int) -> None:
+    """Give a party a folder for its process of a further triple."""
+    if (part / PARTY_FILE).exists():
+        return
+    private_directory(part)
+    private_directory(part / "data")
+    settings = {"index": index, "triple": triple, "deployment": DEPLOYMENT_FILE}
+    paths = {"keys": f"../{party_folder(index)}/keys", "data": "data"}
+    write_public(part / PARTY_FILE, dump({**settings, **paths}, COMMENT))
 
 
 def publish_all(directory: Path) -> Path:
@@ -140,6 +176,11 @@ def _published(directory: Path) -> list[Path]:
 
 def _changed(path: Path, changes: dict[str, Any]) -> bytes:
     return dump({**read_mapping(path, "a service's settings"), **changes}, COMMENT)
+
+
+def _urls(host: str, numbers: list[int]) -> dict[str, Any]:
+    url, *more = (_url(host, number) for number in numbers)
+    return {"url": url, "more_urls": tuple(more) or None}
 
 
 def _url(host: str, port: int) -> str:

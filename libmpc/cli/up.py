@@ -18,8 +18,9 @@ from libmpc.errors import ServiceError
 _EPILOG = examples(
     "libmpc up --dir run",
     "libmpc up --dir run --port 8443     # the gateway; parties and probes take the next seven",
+    "libmpc up --dir run --triples 2     # two processes of each party, to answer more queries",
 )
-_WIDTH = 8
+_WIDTH = 9
 
 
 def register(app: typer.Typer) -> None:
@@ -38,12 +39,22 @@ def up(
         int | None,
         typer.Option(
             metavar="P",
-            help="The gateway's port; the next seven are taken too. By default free ones.",
+            help="The gateway's port; the next seven are taken too, and six more for every further"
+            " triple. By default free ones.",
         ),
     ] = None,
     host: Annotated[
         str, typer.Option(metavar="ADDRESS", help="The address to bind.")
     ] = "127.0.0.1",
+    triples: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=64,
+            help="How many processes each party has. By default as many as before, at first one.",
+        ),
+    ] = None,
     timeout: Annotated[
         float, typer.Option(metavar="SECONDS", min=1, help="How long starting may take.")
     ] = 120.0,
@@ -66,10 +77,13 @@ def up(
         logs=False,
         timeout=timeout,
         interrupted=lambda: not signals.empty(),
-    ):
+        triples=triples,
+    ) as services:
         if not signals.empty():
             raise ServiceError("stopped before it was ready")
         path = directory / "deployment.yaml"
+        if services.triples > 1:
+            print_line("up", f"{services.triples} triples are ready")
         print_line("up", f"ready; in another terminal: export LIBMPC_DEPLOYMENT={path}")
         print_line("up", f"{_wait(signals)}: stopping")
     print_line("up", "stopped")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from libmpc.client.http import parse_object
 from libmpc.client.retry import UnsettledError
-from libmpc.deployment import Deployment
+from libmpc.deployment import MAX_TRIPLES, Deployment
 from libmpc.errors import InputError, IntegrityError
 from libmpc.identity.signing import verify_descriptor
 from libmpc.sealing.seal import check_party_key
@@ -31,12 +32,20 @@ class ModelCard:
     Attributes:
         state: the gateway's word, good for error messages and nothing else.
         refresh_ms: when to fetch it again (Unix milliseconds).
+        fetched_ms: when it was fetched.
+        limited: whether its requests are counted; the gateway's word.
+        triple: whose keys these are; the gateway's word.
+        others: the same card with the keys of other triples.
     """
 
     descriptor: Descriptor
     keys: tuple[PartyKey, ...]
     state: str
     refresh_ms: int
+    fetched_ms: int = 0
+    limited: bool = False
+    triple: int = 0
+    others: tuple[ModelCard, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,7 +109,42 @@ def verify_card(deployment: Deployment, name: str, body: bytes, now: float) -> M
     # A key that lives no longer than that is used for the first half of what it has left.
     refresh = ends - REFRESH_MS if ends - now_ms > 2 * REFRESH_MS else (now_ms + ends) // 2
     state = found.get("state")
-    return ModelCard(descriptor, keys, state if isinstance(state, str) else "", refresh)
+    limited = found.get("num_requests") is not None
+    text = state if isinstance(state, str) else ""
+    card = ModelCard(descriptor, keys, text, refresh, now_ms, limited, _triple(found))
+    return replace(card, others=_others(deployment, found, card, now))
+
+
+def _others(
+    deployment: Deployment, found: dict[str, Any], card: ModelCard, now: float
+) -> tuple[ModelCard, ...]:
+    others: dict[int, ModelCard] = {}
+    more = found.get("more")
+    for item in more[:MAX_TRIPLES] if isinstance(more, list) else ():
+        if not isinstance(item, dict):
+            continue
+        # What cannot be believed is left out, as a gateway could have done: one triple with a
+        # wrong clock must not keep clients from the others.
+        with contextlib.suppress(IntegrityError):
+            keys = verify_keys(deployment, item.get("keys"), now, parties=2)
+            number = _triple(item)
+            if number != card.triple and min(k.not_after_ms for k in keys) > card.refresh_ms:
+                others[number] = replace(card, keys=keys, triple=number)
+    return tuple(others.values())
+
+
+def key_set(body: dict[str, Any], triple: int) -> object:
+    """The keys of one triple in the gateway's answer, or ``None``."""
+    more = body.get("more")
+    sets = [body, *(more if isinstance(more, list) else ())]
+    return next((s.get("keys") for s in sets if isinstance(s, dict) and _triple(s) == triple), None)
+
+
+def _triple(found: dict[str, Any]) -> int:
+    number = found.get("triple", 0)  # gateways of before there were several do not say
+    if type(number) is not int or not 0 <= number < MAX_TRIPLES:
+        raise IntegrityError("the gateway's answer is malformed (triple)")
+    return number
 
 
 def verify_keys(

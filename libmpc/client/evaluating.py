@@ -25,6 +25,7 @@ from libmpc.client.allowed import allowed_count
 from libmpc.client.card import ModelCard
 from libmpc.client.http import Operation
 from libmpc.client.many import Batches, Counted, Part
+from libmpc.client.places import Pin
 from libmpc.client.sealed import encode_batch
 from libmpc.client.sealed_parts import SealedPart, SealedSum, Terms, seal_part, seal_sum
 from libmpc.errors import InputError, IntegrityError
@@ -101,6 +102,7 @@ class Evaluating:
         self._descriptor = descriptor
         self._answered: dict[int, tuple[bytes, bytes]] = {}
         self._lock = threading.Lock()
+        self._pin = Pin()  # the sum is made where all parts are
 
     def send(self, session: Session, name: str, part: Part) -> Operation[None]:
         """Have one part computed, with retries."""
@@ -112,7 +114,7 @@ class Evaluating:
             deployment, now = session.deployment_id, session.clock.now()
             return seal_part(deployment, card, self._terms, encoded, digits, index, now)
 
-        answered, _ = yield from session.ask(name, seal, self._descriptor.model)
+        answered, _ = yield from session.ask(name, seal, self._descriptor.model, self._pin)
         with self._lock:
             self._answered[index] = answered
         self.batches.done(part)
@@ -125,7 +127,7 @@ class Evaluating:
             deployment, now = session.deployment_id, session.clock.now()
             return seal_sum(deployment, card, self._terms, parts, max(1, len(self._cells)), now)
 
-        sums, _ = yield from session.ask(name, seal, self._descriptor.model)
+        sums, _ = yield from session.ask(name, seal, self._descriptor.model, self._pin)
         return self._score(sums)
 
     def _score(self, sums: NDArray[np.int64]) -> Score:

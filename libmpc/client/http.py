@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from libmpc.wire.fields import too_many_values
 
 MAX_ANSWER = 32 << 20
 _MAX_TEXT = 500
+_CODE = re.compile(r"[a-z_]{1,32}")
 _LONGEST_WAIT = 3600.0
 
 T = TypeVar("T")
@@ -135,7 +137,7 @@ def check(gateway: str, response: Response) -> Response:
     status = response.status
     if 200 <= status < 300:
         return response
-    text = _text(response.body)
+    text, code = _error(response.body)
     if status == 401:
         said = "" if text is None else f" (it says: {text})"
         text = (
@@ -148,18 +150,21 @@ def check(gateway: str, response: Response) -> Response:
         if status == 404:
             raise ServiceError(text, status=status)
     kind = _ERRORS.get(status, ServiceError)
-    raise kind(text, status=status, retry_after=_retry_after(response.headers))
+    raise kind(text, status=status, retry_after=_retry_after(response.headers), code=code)
 
 
-def _text(body: bytes) -> str | None:
-    """The error's text, fit for a terminal: the gateway may say what it likes."""
+def _error(body: bytes) -> tuple[str | None, str]:
+    """The error's text, fit for a terminal, and its code: the gateway may say what it likes."""
     try:
-        text = parse_object(body[: 1 << 20]).get("error")
+        document = parse_object(body[: 1 << 20])
     except IntegrityError:
-        return None
+        return None, ""
+    text, code = document.get("error"), document.get("code")
     if not isinstance(text, str) or not text:
-        return None
-    return "".join(c if c.isprintable() else " " for c in text[:_MAX_TEXT])
+        return None, ""
+    known = isinstance(code, str) and _CODE.fullmatch(code)
+    printed = "".join(c if c.isprintable() else " " for c in text[:_MAX_TEXT])
+    return printed, str(code) if known else ""
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

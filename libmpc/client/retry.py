@@ -11,6 +11,8 @@ from libmpc.client.http import LostError
 from libmpc.errors import ConflictError, IntegrityError, LimitError, ServiceError, UnavailableError
 
 MAX_CONFLICTS = 2
+#: the error of a triple that does not answer this model's queries
+NOT_HERE = "not_here"
 
 
 class UnsettledError(IntegrityError):
@@ -71,13 +73,16 @@ class Attempts:
         """Seconds that are left, at least a millisecond."""
         return max(0.001, self._deadline - self._monotonic())
 
-    def after(self, error: ServiceError) -> float:
+    def after(self, error: ServiceError, elsewhere: bool = False) -> float:
         """The pause before the next try.
+
+        Args:
+            elsewhere: somebody else is asked then, who need not be waited for.
 
         Raises:
             ServiceError: the given one, if there must be no next try.
         """
-        if isinstance(error, (ConflictError, UnsettledError)):
+        if isinstance(error, (ConflictError, UnsettledError)) or error.code == NOT_HERE:
             self._conflicts += 1
             if self._conflicts > MAX_CONFLICTS:
                 raise error
@@ -91,6 +96,8 @@ class Attempts:
             pause *= 0.5 + 0.5 * self._jitter()
             if error.retry_after is not None:
                 pause = max(pause, error.retry_after * (1 + 0.1 * self._jitter()))
+            if elsewhere:
+                pause = 0.0
         if self._monotonic() + pause >= self._deadline:
             raise error
         return pause

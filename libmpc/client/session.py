@@ -20,6 +20,7 @@ from libmpc.client.card import (
     ModelCard,
     ModelSummary,
     check_model_name,
+    key_set,
     parse_summaries,
     verify_card,
     verify_keys,
@@ -37,6 +38,7 @@ from libmpc.client.http import (
     check,
 )
 from libmpc.client.infer import Sealed, decode_infer, encode_infer
+from libmpc.client.places import Pin, Places
 from libmpc.client.retry import Attempts, ReplacedError, RetryPolicy, check_timeout
 from libmpc.client.sealed import SealedQuery, encode_batch, seal_query
 from libmpc.clock import Clock
@@ -76,6 +78,7 @@ class Session:
         self._cards: dict[str, ModelCard] = {}
         self._greeted: set[str] = set()
         self._gateway = 0
+        self._places = Places()
 
     @property
     def gateway(self) -> str:
@@ -110,31 +113,52 @@ class Session:
         return finish(descriptor, answer) if final else answer
 
     def ask(
-        self, name: str, seal: Callable[[ModelCard], Sealed[T]], model: str | None = None
+        self,
+        name: str,
+        seal: Callable[[ModelCard], Sealed[T]],
+        model: str | None = None,
+        pin: Pin | None = None,
     ) -> Operation[tuple[T, Descriptor]]:
-        """Seal, send and open, with retries; each is a new sealing.
+        """Seal, send and open, with retries; each is a new sealing, and may be for another triple.
 
         Args:
             seal: makes what is sent for the model that is stored now.
             model: the digest that the model must have; ``None`` for any.
+            pin: the triple that it has to go to; set to the one that answers, if it is none yet.
         """
         attempts = self.attempts()
+        failed: set[int] = set()
         while True:
-            card, fresh = None, False
+            card, place, fresh = None, None, False
             try:
                 card, fresh = yield from self._card(name, attempts)
                 if model not in (None, card.descriptor.model):
                     raise ReplacedError(
                         f"model {name!r} was replaced while its batches were answered; ask again"
                     )
-                sealed = seal(card)
+                place = self._places.choose(card, failed, pin)
+                sealed = seal(place)
                 headers, parts = encode_infer(sealed, attempts.remaining)
                 path, limit = f"/v2/models/{name}/infer", 4 * sealed.reply_bytes + 65536
                 response = yield from self.once("POST", path, attempts, parts, headers, limit)
-                return sealed.open(*decode_infer(response)), card.descriptor
+                answer = sealed.open(*decode_infer(response))
+                if self._places.follow(card, response.headers, to_millis(self.clock.now())):
+                    self._forget(name, card)
+                if pin is not None:
+                    pin.triple = place.triple
+                return answer, card.descriptor
             except ReplacedError:
                 raise
             except ServiceError as error:
+                elsewhere = (
+                    card is not None
+                    and place is not None
+                    and (pin is None or pin.triple is None)
+                    and self._places.lost(card, place, error, failed)
+                )
+                if elsewhere and error.code == "party_down":
+                    yield from self.pause(attempts, error, elsewhere)
+                    continue
                 # SECURITY: after an answer that does not hold together nothing is fetched again,
                 # so that nobody on the way sees whether the client liked it.
                 if not isinstance(error, IntegrityError):
@@ -144,7 +168,7 @@ class Session:
                     continue  # it may have been replaced
                 if known and isinstance(error, UnavailableError) and error.status == 503:
                     yield from self._check_served(name, attempts)
-                yield from self.pause(attempts, error)
+                yield from self.pause(attempts, error, elsewhere)
 
     def describe(self, name: str) -> Operation[Descriptor]:
         """The model's descriptor, fetched now and verified."""
@@ -162,10 +186,13 @@ class Session:
         return parse_summaries(response.body)
 
     def keys(self, attempts: Attempts) -> Operation[tuple[PartyKey, ...]]:
-        """The current keys of all three parties, verified; one try."""
+        """The current keys of triple 0, where models are managed, verified; one try."""
         response = yield from self.once("GET", "/v2/keys", attempts)
-        deployment = self.connection.deployment
-        return verify_keys(deployment, response.json().get("keys"), self.clock.now())
+        found = key_set(response.json(), 0)
+        if found is None:
+            text = "triple 0, where models are managed, is not reachable; try again in a moment"
+            raise UnavailableError(text, status=503, retry_after=1.0)
+        return verify_keys(self.connection.deployment, found, self.clock.now())
 
     def fetch_card(self, name: str, attempts: Attempts) -> Operation[ModelCard]:
         """A model's card, fetched now and verified; one try."""
@@ -219,9 +246,11 @@ class Session:
             self._move_on(gateway)
             raise
 
-    def pause(self, attempts: Attempts, error: ServiceError) -> Generator[Pause, None, None]:
+    def pause(
+        self, attempts: Attempts, error: ServiceError, elsewhere: bool = False
+    ) -> Generator[Pause, None, None]:
         """Wait before the next try, or raise ``error`` if there must be none."""
-        yield Pause(attempts.after(error))
+        yield Pause(attempts.after(error, elsewhere))
 
     def _greet(self, gateway: str, attempts: Attempts) -> Operation[None]:
         """Make sure, once, that a gateway serves this deployment and speaks this wire version."""

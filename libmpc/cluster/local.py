@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeVar, get_args
 
 from libmpc.cluster.local_deployment import READY_SECONDS, running
 from libmpc.cluster.remote import Cluster, ServedModel
+from libmpc.cluster.scaling import LocalServices
 from libmpc.deployment_init import DEPLOYMENT_FILE
 from libmpc.errors import ConfigError
 
@@ -44,11 +45,14 @@ class LocalCluster:
     Args:
         directory: where keys, shares and logs are; made if needed, kept afterwards, and used again
             by the next run. By default a temporary one that is deleted.
-        port: the gateway's port; the seven after it are used too. By default free ones.
+        port: the gateway's port; the seven after it are used too, and six more for every further
+            triple. By default free ones.
         timeout: seconds that starting may take.
         backend: ``process``, or ``docker`` for containers (``pip install 'libmpc[docker]'``, and
             the images, ``make images``). Containers keep keys and shares in volumes, and need no
             port but the gateway's.
+        triples: how many processes each party has (see docs/scaling.md), with ``process`` only. By
+            default as many as the directory has from before, and one at first.
     """
 
     def __init__(
@@ -58,10 +62,14 @@ class LocalCluster:
         port: int | None = None,
         timeout: float = READY_SECONDS,
         backend: Backend = "process",
+        triples: int | None = None,
     ) -> None:
         if backend not in get_args(Backend):
             raise ConfigError(f"there is no backend {backend!r}; take 'process' or 'docker'")
+        if backend != "process" and triples not in (None, 1):
+            raise ConfigError("containers have one triple here; take the backend 'process'")
         self._backend = backend
+        self._triples = triples
         self._given = None if directory is None else Path(directory)
         self._port = port
         self._timeout = timeout
@@ -97,7 +105,9 @@ class LocalCluster:
 
     def _running(self, directory: Path) -> contextlib.AbstractContextManager[Services]:
         if self._backend == "process":
-            return running(directory, _log, port=self._port, timeout=self._timeout)
+            return running(
+                directory, _log, port=self._port, timeout=self._timeout, triples=self._triples
+            )
         from libmpc.cluster.docker_local import running_in_docker
 
         return running_in_docker(
@@ -120,8 +130,24 @@ class LocalCluster:
 
     @property
     def processes(self) -> dict[str, int | None]:
-        """Process ids by service (``party 0`` to ``party 2``, ``gateway``); ``None`` while down."""
+        """Process ids by service; ``None`` while down.
+
+        The services are ``gateway`` and ``party 0`` to ``party 2``, and of further triples
+        ``party 0.1`` to ``party 2.1`` and so on.
+        """
         return _running(self._supervisor).processes
+
+    def scale(self, triples: int) -> None:
+        """Add triples, or remove the last ones, while queries go on being answered.
+
+        Raises:
+            ConfigError: there can not be so many, or not with this backend.
+            ServiceError: not ready within ``timeout`` seconds.
+        """
+        services = _running(self._supervisor)
+        if not isinstance(services, LocalServices):
+            raise ConfigError("containers have one triple here; take the backend 'process'")
+        services.scale(triples, self._timeout)
 
     def share(
         self,

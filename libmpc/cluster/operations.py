@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 Action = Literal["serve", "stop", "delete"]
 COMMAND_LIFETIME_MS = 10 * 60_000
+#: the error when a change is made, but not at all triples yet
+FOLLOWS = "follows"
 CONFIRM_TRIES, CONFIRM_SECONDS = 50, 0.2
 
 
@@ -80,6 +82,8 @@ class OwnerSession:
                     raise
                 yield from session.pause(attempts, error)
             except ServiceError as error:
+                if error.code == FOLLOWS:
+                    raise  # it is stored: nothing would come of sending all of it again
                 yield from session.pause(attempts, error)
         yield from self._confirm(push, name, attempts)
         return push.model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import ssl
 import sys
 import sysconfig
@@ -16,14 +17,16 @@ from libmpc.cluster.child import Command
 from libmpc.cluster.ports import Ports
 from libmpc.deployment import Deployment
 from libmpc.deployment_init import GATEWAY_FILE, PARTY_FILE
+from libmpc.deployment_local import party_folder
 
 LOGS = "logs"
 GATEWAY_HEALTH_PORT = "LIBMPC_GATEWAY_HEALTH_PORT"
 _SECONDS = 2.0
+_READY = re.compile(r'^libmpc_gateway_triple_ready\{triple="(\d+)"\} (\S+)$', re.MULTILINE)
 
 
 def commands(directory: Path, ports: Ports, *, logs: bool) -> list[Command]:
-    """The four commands, as somebody could type them.
+    """The commands, as somebody could type them: four, and three more for every further triple.
 
     Args:
         directory: made by ``make_all``.
@@ -43,18 +46,37 @@ def commands(directory: Path, ports: Ports, *, logs: bool) -> list[Command]:
 
     parties = [
         command(
-            f"party {index}",
+            party_name(index, triple),
             *("party", "--index", str(index)),
-            *("--config", str(directory / f"party{index}" / PARTY_FILE)),
+            *("--config", str(directory / party_folder(index, triple) / PARTY_FILE)),
         )
+        for triple in range(len(ports.triples))
         for index in range(3)
     ]
     gateway = command("gateway", "gateway", "--config", str(directory / "gateway" / GATEWAY_FILE))
     return [*parties, gateway]
 
 
+def party_name(index: int, triple: int = 0) -> str:
+    """What a party's process is called: ``party 0`` in triple 0, ``party 0.1`` in triple 1."""
+    return f"party {index}.{triple}" if triple else f"party {index}"
+
+
+def ready_triples(host: str, ports: Ports) -> dict[int, bool]:
+    """The triples that the gateway knows, and whether each can answer, by its metrics."""
+    connection = http.client.HTTPConnection(host, ports.gateway_health, timeout=_SECONDS)
+    try:
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+    except (OSError, http.client.HTTPException):
+        return {}
+    finally:
+        connection.close()
+    return {int(found[1]): float(found[2]) == 1.0 for found in _READY.finditer(text)}
+
+
 def is_ready(deployment: Deployment) -> bool:
-    """Whether the gateway says that all three parties are connected and ready."""
+    """Whether the gateway says that queries can be answered, by one triple at least."""
     address = urlsplit(deployment.gateways[0].url)
     context = ssl.create_default_context(cadata=deployment.tls_ca)
     connection = http.client.HTTPSConnection(

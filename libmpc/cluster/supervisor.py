@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -28,6 +28,8 @@ class Supervisor:
     def __init__(
         self, commands: Iterable[Command], report: Report, back_off: BackOff | None = None
     ) -> None:
+        self._report = report
+        self._back_off = back_off
         self._children = [Child(command, report, back_off) for command in commands]
 
     def __enter__(self) -> Self:
@@ -52,6 +54,20 @@ class Supervisor:
         for child in self._children:
             child.start()
 
+    def add(self, commands: Iterable[Command]) -> None:
+        """Start further services."""
+        for command in commands:
+            child = Child(command, self._report, self._back_off)
+            self._children.append(child)
+            child.start()
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Stop some services for good."""
+        wanted = set(names)
+        gone = [child for child in self._children if child.name in wanted]
+        self._children = [child for child in self._children if child.name not in wanted]
+        _stop(gone, STOP_SECONDS)
+
     def wait_until(self, ready: Callable[[], bool], timeout: float) -> None:
         """Wait until ``ready()``.
 
@@ -73,14 +89,18 @@ class Supervisor:
 
     def stop(self, timeout: float = STOP_SECONDS) -> None:
         """Stop all of them: ask first, and end what still runs after ``timeout`` seconds."""
-        for child in self._children:
-            child.terminate()
-        deadline = time.monotonic() + timeout
-        for child in self._children:
-            if not child.join(max(0.0, deadline - time.monotonic())):
-                child.kill()
-        for child in self._children:
-            child.join(1.0)
+        _stop(self._children, timeout)
+
+
+def _stop(children: Sequence[Child], timeout: float) -> None:
+    for child in children:
+        child.terminate()
+    deadline = time.monotonic() + timeout
+    for child in children:
+        if not child.join(max(0.0, deadline - time.monotonic())):
+            child.kill()
+    for child in children:
+        child.join(1.0)
 
 
 def _tail(child: Child) -> str:

@@ -1,6 +1,6 @@
 """Two hellos and a Noise KK handshake over a fresh stream, giving a link.
 
-Messages (I initiates: the lower index, or a gateway)::
+Messages (I initiates: the lower index, or a gateway, or a replica)::
 
     I → R   hello                          both in clear, see hello.py
     R → I   hello
@@ -20,6 +20,7 @@ from typing import Any
 from libmpc.clock import Clock, SystemClock, within
 from libmpc.link.errors import LinkError
 from libmpc.link.hello import (
+    GATEWAY,
     MAX_FRAME_BYTES,
     Hello,
     HelloError,
@@ -125,9 +126,8 @@ class _Handshake:
         self._settings = settings
 
     async def initiate(self, remote: RemoteIdentity) -> Link:
-        own = self._local.hello()
-        if not may_initiate(own.index, remote.index):
-            raise HelloError(f"{own.index} does not open links to {remote.index}")
+        own = self._local.hello(remote.triple)
+        _check_direction(own, (remote.index, remote.triple))
         sent = own.encode()
         self._frames.send(sent)
         received = await self._frames.receive()
@@ -135,6 +135,8 @@ class _Handshake:
         # SECURITY: the key that the handshake proves is one that the deployment pins.
         if hello.index != remote.index or hello.public_key not in remote.keys:
             raise HelloError(f"wanted party {remote.index}, found somebody else")
+        if hello.triple != remote.triple:
+            raise HelloError(f"wanted triple {remote.triple}, found triple {hello.triple}")
         minor = own.versions.common(hello.versions)
         noise = self._noise(True, prologue(sent, received, minor), hello.public_key)
         self._frames.send(noise.write_message())
@@ -145,8 +147,7 @@ class _Handshake:
         own = self._local.hello()
         received = await self._frames.receive()
         hello = self._check(Hello.parse(received))
-        if not may_initiate(hello.index, own.index):
-            raise HelloError(f"{hello.index} does not open links to {own.index}")
+        _check_direction(hello, (own.index, own.triple))
         minor = own.versions.common(hello.versions)
         remote = lookup(hello)
         # SECURITY: the key that the handshake proves is the one that the deployment pins.
@@ -197,6 +198,17 @@ class _Handshake:
         self._frames.send(b"")
         await self._stream.close()
         raise LinkError(FAILED, reason=reason)
+
+
+def _check_direction(initiator: Hello, responder: tuple[int, int]) -> None:
+    index, triple = responder
+    if may_initiate(initiator.index, index, (initiator.triple, triple)):
+        return
+    what = f"{initiator.index} does not open links to {index}"
+    if initiator.triple != triple:
+        who = "a gateway that wants" if initiator.index == GATEWAY else "a party of"
+        what = f"{who} triple {initiator.triple} has no business with a party of triple {triple}"
+    raise HelloError(what)
 
 
 def _expect_empty(payload: bytes) -> None:

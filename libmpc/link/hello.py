@@ -5,7 +5,9 @@ Frame on the stream: length (u16) | body. Body::
     magic "LMPC" | major u8 | lowest minor u8 | highest minor u8 | index u8 |
     static public key (32) | start nonce (16) | deployment length u8 | deployment (16..32) | rest
 
-``rest`` is for later minor versions and ignored here; like everything else in a hello it is bound
+The first byte of ``rest`` is a triple: the one that a party's process belongs to, or that a gateway
+wants to reach. Where there is none it is 0; parties of before there were triples ignore it. What
+follows is for later minor versions and ignored here. Like everything else in a hello it is bound
 into the handshake, so that a changed hello fails there.
 """
 
@@ -21,6 +23,7 @@ from libmpc.errors import ConfigError
 
 GATEWAY = 255
 PARTIES = (0, 1, 2)
+MAX_TRIPLE = 255
 MAX_FRAME_BYTES = 512
 #: the minor version from which on frame keys are replaced now and then
 REKEYS_SINCE = 1
@@ -65,6 +68,7 @@ class LocalIdentity:
         private_key: the long-term X25519 key that the deployment pins.
         deployment: the deployment's id, 16 to 32 bytes.
         nonce: 16 random bytes, fresh at every start of the process.
+        triple: which of its party's processes this is; a gateway says whichever it wants.
     """
 
     index: int
@@ -72,10 +76,12 @@ class LocalIdentity:
     deployment: bytes
     nonce: bytes = field(default_factory=lambda: os.urandom(16))
     versions: WireVersions = WireVersions()
+    triple: int = 0
 
     def __post_init__(self) -> None:
         if self.index not in (*PARTIES, GATEWAY):
             raise ConfigError(f"no party has index {self.index}; use 0, 1 or 2")
+        _check_triple(self.triple)
         if not 16 <= len(self.deployment) <= 32 or len(self.nonce) != 16:
             raise ConfigError("a deployment id has 16 to 32 bytes, a start nonce 16")
 
@@ -83,8 +89,12 @@ class LocalIdentity:
     def public_key(self) -> bytes:
         return self.private_key.public_key().public_bytes_raw()
 
-    def hello(self) -> Hello:
-        return Hello(self.versions, self.index, self.public_key, self.nonce, self.deployment)
+    def hello(self, wanted: int | None = None) -> Hello:
+        """What to say, as an initiator to a peer of that triple."""
+        # A gateway belongs to none, and says where it wants to go.
+        triple = wanted if wanted is not None and self.index == GATEWAY else self.triple
+        versions, key = self.versions, self.public_key
+        return Hello(versions, self.index, key, self.nonce, self.deployment, triple)
 
 
 @dataclass(frozen=True)
@@ -95,15 +105,18 @@ class RemoteIdentity:
         index: 0, 1 or 2 for a party, ``GATEWAY`` for a gateway.
         public_key: its long-term X25519 key (32 bytes).
         next_keys: others that will do as well, while that one is being replaced.
+        triple: which of the party's processes.
     """
 
     index: int
     public_key: bytes
     next_keys: tuple[bytes, ...] = ()
+    triple: int = 0
 
     def __post_init__(self) -> None:
         if self.index not in (*PARTIES, GATEWAY) or any(len(key) != 32 for key in self.keys):
             raise ConfigError("a peer is a party 0, 1, 2 or a gateway, and its public key 32 bytes")
+        _check_triple(self.triple)
 
     @property
     def keys(self) -> tuple[bytes, ...]:
@@ -120,6 +133,7 @@ class Hello:
     public_key: bytes
     nonce: bytes
     deployment: bytes
+    triple: int = 0
 
     def encode(self) -> bytes:
         v = self.versions
@@ -133,7 +147,7 @@ class Hello:
             self.nonce,
             len(self.deployment),
         )
-        return head + self.deployment
+        return head + self.deployment + (bytes((self.triple,)) if self.triple else b"")
 
     @classmethod
     def parse(cls, body: bytes) -> Hello:
@@ -153,12 +167,33 @@ class Hello:
         if index not in (*PARTIES, GATEWAY):
             raise HelloError(f"unknown index {index}")
         versions = WireVersions(major, lowest, highest)
-        return cls(versions, index, public_key, nonce, deployment)
+        rest = body[_HEAD.size + size :]
+        triple = rest[0] if rest else 0
+        return cls(versions, index, public_key, nonce, deployment, triple)
 
 
-def may_initiate(initiator: int, responder: int) -> bool:
-    """Whether this index opens links to that one: the lower to the higher, gateways to parties."""
-    return responder in PARTIES and (initiator == GATEWAY or initiator < responder)
+def may_initiate(initiator: int, responder: int, triples: tuple[int, int] = (0, 0)) -> bool:
+    """Whether this index opens links to that one.
+
+    Within a triple the lower to the higher, and gateways to parties; from triple to triple only a
+    party to its own process of triple 0, whose shares it mirrors.
+
+    Args:
+        triples: the initiator's, as in its hello, and the responder's.
+    """
+    if responder not in PARTIES:
+        return False
+    ours, theirs = triples
+    # SECURITY: nothing but the triple's own two peers: secrets of links, pools and replay tables
+    # are each triple's own.
+    if initiator == responder:
+        return ours > 0 and theirs == 0
+    return ours == theirs and (initiator == GATEWAY or initiator < responder)
+
+
+def _check_triple(triple: int) -> None:
+    if not 0 <= triple <= MAX_TRIPLE:
+        raise ConfigError(f"triples go from 0 to {MAX_TRIPLE}")
 
 
 def prologue(initiator: bytes, responder: bytes, minor: int) -> bytes:

@@ -46,6 +46,7 @@ class Link:
 
     Attributes:
         peer: the peer's index; 255 is a gateway.
+        peer_triple: the triple that the peer's process belongs to, or that a gateway wanted.
         peer_key: the peer's long-term public key.
         peer_nonce: random bytes of the peer's process, fresh at each of its starts.
         version: major and minor wire version of this link.
@@ -62,6 +63,7 @@ class Link:
         keys = terms.result.initiator_key, terms.result.responder_key
         own_key, peer_key = keys if terms.initiator else keys[::-1]
         self.peer = terms.peer.index
+        self.peer_triple = terms.peer.triple
         self.peer_key = terms.peer.public_key
         self.peer_nonce = terms.peer.nonce
         self.version = (terms.own.versions.major, terms.minor)
@@ -101,8 +103,8 @@ class Link:
     @property
     def stream_secret(self) -> bytes:
         """The secret from which a pair of parties derives its common random streams."""
-        if self._local not in PARTIES or self.peer not in PARTIES:
-            raise LinkError("only parties have common random streams")
+        if self._local == self.peer or not {self._local, self.peer} <= set(PARTIES):
+            raise LinkError("only parties that differ have common random streams")
         return self._secret(STREAM)
 
     @property

@@ -49,12 +49,18 @@ class Kind(IntEnum):
     SHOWN = 18  # party 0 → 1: the same
     VERDICT = 19  # party 1 → 0: 1, or 0 where the dealer's corrections are wrong
 
+    MIRROR = 20  # replica → primary: MirrorRequest; back: MirrorReport
+    CHANGED = 21  # primary → replica: ask again
+    FETCH = 22  # replica → primary: a model's digest (32 bytes)
+    SHARE = 23  # primary → replica: ShareHeader, then the stored share in pieces
+
     STATUS = 32
     KEYS = 33
     MODELS = 34
     PREPARE = 35  # a sealed push
     COMMIT = 36
     COMMAND = 37
+    SYNC = 39  # to a replica: catch up with triple 0 now
     BATCH = 38  # a batch of sealed queries; answered by one RESULT a query
     RESPONSE = 48
     RESULT = 49
@@ -223,6 +229,11 @@ class Refusal(Report):
     status: Literal[400, 401, 403, 404, 409, 413, 422, 429, 500, 503]
     error: Annotated[str, Field(max_length=1024)]
     retry_after: Annotated[float, Field(ge=0, le=3600)] | None = None
+    code: Literal["not_here"] | None = None  # of parties of triples from 1 on
+
+    def encode(self) -> bytes:
+        left_out = {"code"} if self.code is None else None  # gateways of before do not know it
+        return self.model_dump_json(exclude=left_out).encode()
 
 
 class ModelState(Report):

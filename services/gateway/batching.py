@@ -50,6 +50,9 @@ class Batcher:
 
     Args:
         links: to the three parties; queries go to the first two.
+
+    Attributes:
+        rows: samples that wait or are under way.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Batcher:
         self.timers = timers
         self.settings = settings
         self.metrics = metrics
+        self.rows = 0
         self._queues: dict[str, ModelQueue] = {}
         self._closing = False
         self._empty = asyncio.Event()
@@ -164,6 +168,7 @@ class ModelQueue:
         if not self._waiting:
             self._since = query.since
         self._waiting.push(query)
+        batcher.rows += header.batch
         batcher.metrics.waiting.inc()
         self._pump()
         return query
@@ -177,6 +182,7 @@ class ModelQueue:
     def _left(self, query: PendingQuery) -> None:
         # One that gave up while it waited, or one of a batch that has been answered.
         self._numbers.discard(query.header.number)
+        self._batcher.rows -= query.header.batch
         if not query.sent:
             self._waiting.give_up(query)
             self._batcher.metrics.waiting.dec()

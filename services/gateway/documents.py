@@ -13,6 +13,9 @@ class ErrorBody(BaseModel):
     """Every error."""
 
     error: str = Field(description="What is wrong, and what to do next.")
+    code: str | None = Field(
+        None, description="One word for it, where there is one; docs/rest.md lists them."
+    )
 
 
 class ServerMetadata(BaseModel):
@@ -51,12 +54,26 @@ class Tensor(BaseModel):
     shape: list[int] = [1]
 
 
-class SealedModel(BaseModel):
+class KeySet(BaseModel):
+    """The keys of one triple: a query is sealed to one such set, and answered by that triple."""
+
+    triple: int = Field(description="Its number; always 0 where there is only one.")
+    keys: list[SignedDocument] = Field(description="Short-lived keys of parties 0, 1 and 2.")
+
+
+class Keys(KeySet):
+    """``GET /v2/keys``."""
+
+    more: list[KeySet] = Field(
+        description="Those of the other triples that can answer, the least loaded first."
+    )
+
+
+class SealedModel(Keys):
     """What a client needs to seal a query; it believes none of it without a signature."""
 
     model: str = Field(description="Digest of the owner's manifest, hexadecimal.")
     descriptor: list[SignedDocument] = Field(description="Signed by party 0 and by party 1.")
-    keys: list[SignedDocument] = Field(description="Short-lived keys of parties 0, 1 and 2.")
     state: Literal["serving", "stopped", "incomplete"]
     num_requests: int | None = Field(description="Requests that the owner allows; null: any.")
     served: int = Field(description="Requests counted since it was last served.")
@@ -113,12 +130,6 @@ class Revoked(BaseModel):
     """A token that opens nothing any more."""
 
     id: str
-
-
-class Keys(BaseModel):
-    """``GET /v2/keys``."""
-
-    keys: list[SignedDocument]
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -72,7 +72,10 @@ def refused(party: int, payload: bytes | bytearray | memoryview) -> ServiceError
     # What is wrong with a request every party says alike; what is wrong with itself only one does.
     whose = f"party {party}: " if refusal.status in _VAGUE else ""
     return ServiceError(
-        whose + refusal.error, status=refusal.status, retry_after=refusal.retry_after
+        whose + refusal.error,
+        status=refusal.status,
+        retry_after=refusal.retry_after,
+        code=refusal.code or "",
     )
 
 
@@ -91,11 +94,11 @@ def error_response(
     message: str,
     retry_after: float | None = None,
     headers: Mapping[str, str] | None = None,
+    code: str = "",
 ) -> Response:
     """The one form that all errors have."""
-    response = Response(
-        json.dumps({"error": message}), status, headers, media_type="application/json"
-    )
+    document = {"error": message, "code": code} if code else {"error": message}
+    response = Response(json.dumps(document), status, headers, media_type="application/json")
     if retry_after is not None:
         response.headers["Retry-After"] = str(max(1, math.ceil(retry_after)))
     if status in _CLOSING:
@@ -110,7 +113,7 @@ async def _service_error(request: Request, error: Exception) -> Response:
     if retry_after is None and status == 503:
         retry_after = RETRY_SECONDS
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
-    return error_response(status, str(error), retry_after, headers)
+    return error_response(status, str(error), retry_after, headers, error.code)
 
 
 async def _wire_error(request: Request, error: Exception) -> Response:

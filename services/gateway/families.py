@@ -25,6 +25,9 @@ REASONS = (*dict.fromkeys(BY_REFUSAL.values()), *CODES, "other")
 PHASES = ("receive", "queue", "parties", "send")
 
 
+_TRIPLE = "`0`, `1`, …, as in the deployment file"
+
+
 def _values(names: tuple[str, ...]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
@@ -74,11 +77,37 @@ PARTY_UP = Family(
     "libmpc_gateway_party_up",
     "gauge",
     "1 while the link to the party is up.",
-    {"party": "`0`, `1`, `2`"},
+    {"party": "`0`, `1`, `2`", "triple": _TRIPLE},
+)
+TRIPLE_READY = Family(
+    "libmpc_gateway_triple_ready",
+    "gauge",
+    "1 while the triple could answer queries, when its parties were last asked.",
+    {"triple": _TRIPLE},
+)
+TRIPLE_LOAD = Family(
+    "libmpc_gateway_triple_load",
+    "gauge",
+    "Inputs that wait for the triple or are under way there, of this gateway; the least loaded one"
+    " gets the next query.",
+    {"triple": _TRIPLE},
+)
+TRIPLE_QUERIES = Family(
+    "libmpc_gateway_triple_queries",
+    "counter",
+    "Queries that were sealed for the triple and taken.",
+    {"triple": _TRIPLE},
+)
+FAILOVERS = Family(
+    "libmpc_gateway_failovers",
+    "counter",
+    "Queries that the triple could not answer while another one could: clients seal them again.",
+    {"triple": _TRIPLE},
 )
 LINKS = LinkFamilies.of("libmpc_gateway", "party", "`0`, `1`, `2`")
 
 FAMILIES = (
     *(QUERIES, REFUSALS, DURATION, PHASE, BATCH_QUERIES, BATCH_IMAGES),
     *(QUEUE, BATCHES, BODY_BYTES, PARTY_UP, *LINKS.all),
+    *(TRIPLE_READY, TRIPLE_LOAD, TRIPLE_QUERIES, FAILOVERS),
 )

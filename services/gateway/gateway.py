@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 
 from libmpc.access import AccessStore
 from libmpc.clock import Clock
-from libmpc.link import Link
 from services.gateway.access import Access
-from services.gateway.batching import Batcher, BatchSettings
 from services.gateway.bodies import Memory
-from services.gateway.catalogue import Catalogue
-from services.gateway.fair import Load
-from services.gateway.links import PartyLink
 from services.gateway.metrics import Metrics
-from services.gateway.parties import ALL, Parties
 from services.gateway.push import Pusher
+from services.gateway.router import Router
 from services.gateway.settings import GatewaySettings
 from services.gateway.timers import Timers
+from services.gateway.triple import Dial, Triple
 
 
 class Gateway:
@@ -28,7 +23,8 @@ class Gateway:
 
     Args:
         deployment: the deployment's id (16 bytes).
-        dial: makes a link to the party of that index; raises LinkError.
+        dial: makes a link to a party's process of one triple; raises LinkError.
+        triples: how many processes each party has.
 
     Attributes:
         store: the tokens in the settings' ``data``, and ``access``, what they open.
@@ -41,10 +37,11 @@ class Gateway:
         self,
         settings: GatewaySettings,
         deployment: bytes,
-        dial: Callable[[int], Awaitable[Link]],
+        dial: Dial,
         *,
         clock: Clock,
         timers: Timers,
+        triples: int = 1,
     ) -> None:
         self.settings = settings
         self.deployment = deployment
@@ -54,74 +51,54 @@ class Gateway:
         digest = None if shared is None else shared.get_secret_value()
         self.store = AccessStore(settings.data)
         self.access = Access(self.store, digest, clock)
-        self._dial = dial
-        self.links = [
-            PartyLink(
-                party,
-                partial(self._link, party),
-                timers=timers,
-                clock=clock,
-                on_change=self.metrics.party,
-            )
-            for party in ALL
-        ]
-        self.parties = Parties(
-            self.links,
-            timers,
-            call_timeout=settings.call_timeout,
-            commit_timeout=settings.commit_timeout,
-        )
-        self.catalogue = Catalogue(self.parties)
-        self.batcher = Batcher(self.links, timers, _batch_settings(settings), self.metrics)
-        self.pusher = Pusher(self.parties, settings.push_timeout)
+        make = partial(Triple, dial=dial, settings=settings, clock=clock, timers=timers)
+        self.router = Router(lambda number: make(number, metrics=self.metrics), timers)
+        self.router.resize(triples)
+        self.pusher = Pusher(self.router.first.parties, settings.push_timeout)
         self.memory = Memory(settings.memory_bytes, self.metrics.body_bytes.inc)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._leaving: dict[Triple, asyncio.Task[None]] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._stopping = False
 
-    async def _link(self, party: int) -> Link:
-        link = await self._dial(party)
-        self.metrics.traffic.add(link)
-        return link
-
     def start(self) -> None:
         """Begin to link up with the parties."""
-        self._tasks = [asyncio.ensure_future(link.run()) for link in self.links]
+        self.router.start()
 
-    def renew(self, accepts: Callable[[int, bytes], bool]) -> None:
-        """End the links to parties whose keys are not accepted any more; new ones follow."""
-        for link in self.links:
-            key = link.peer_key
-            if key is not None and not accepts(link.party, key):
-                task = asyncio.ensure_future(link.drop())
-                self._closing.add(task)
-                task.add_done_callback(self._closing.discard)
+    def renew(self, accepts: Callable[[int, bytes], bool], triples: int) -> None:
+        """Go by a deployment file that was read again.
+
+        Links to parties whose keys are not accepted any more end, and new ones follow. A triple
+        that is not there any more takes no more queries; its links end when it has answered.
+
+        Args:
+            accepts: whether that party may have that key.
+            triples: how many there are.
+        """
+        for triple in self.router.resize(triples):
+            self._leaving[triple] = asyncio.ensure_future(self._leave(triple))
+        for triple in self.router.triples:
+            task = asyncio.ensure_future(triple.drop(accepts))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    async def _leave(self, triple: Triple) -> None:
+        await triple.leave(self.settings.max_query_timeout)
+        del self._leaving[triple]
 
     async def reason(self) -> str:
         """Why queries cannot be answered; empty when they can."""
-        return "the gateway is stopping" if self._stopping else await self.parties.reason()
+        return "the gateway is stopping" if self._stopping else await self.router.reason()
 
     async def drain(self, grace: float) -> None:
         """Take no more queries; fail those that are not answered within ``grace`` seconds."""
         self._stopping = True
-        await self.batcher.close(grace)
+        triples = [*self.router.triples, *self._leaving]
+        await asyncio.gather(*(triple.batcher.close(grace) for triple in triples))
 
     async def close(self) -> None:
         """End the links; within about a second."""
-        for task in self._tasks:
+        for task in self._leaving.values():
             task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        triples = [*self.router.triples, *self._leaving]
+        await asyncio.gather(*(triple.close() for triple in triples))
         self.access.close()
-
-
-def _batch_settings(settings: GatewaySettings) -> BatchSettings:
-    return BatchSettings(
-        queue=Load(settings.queue_length, settings.queue_rows, settings.queue_bytes),
-        batches=settings.batches,
-        max_batches=settings.max_batches,
-        delay=settings.batch_delay,
-        queries=settings.batch_queries,
-        rows=settings.batch_rows,
-        bytes=settings.batch_bytes,
-    )

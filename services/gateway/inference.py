@@ -14,7 +14,7 @@ from services.gateway.auth import check_sees
 from services.gateway.bodies import Body
 from services.gateway.gateway import Gateway
 from services.gateway.query import PendingQuery, Replies
-from services.gateway.tensors import HEADER_LENGTH, encode_infer, parse_infer
+from services.gateway.tensors import HEADER_LENGTH, TRIPLE, encode_infer, parse_infer
 
 
 async def infer(gateway: Gateway, name: str, request: Request, holder: Holder) -> Response:
@@ -36,7 +36,7 @@ async def infer(gateway: Gateway, name: str, request: Request, holder: Holder) -
         raise
     except ServiceError as error:
         if error.status in (404, 409):
-            gateway.catalogue.forget(name)
+            gateway.router.forget(name)
         gateway.metrics.failed(error)
         raise
     except WireError:
@@ -52,20 +52,27 @@ async def _infer(gateway: Gateway, name: str, request: Request, holder: Holder) 
         body = await stream.all()
         read = now()
         parsed = parse_infer(body, request.headers.get(HEADER_LENGTH), settings.max_json_bytes)
-        await gateway.catalogue.check(name, parsed.header.model)
+        header, router = parsed.header, gateway.router
+        triple = router.of(header) or await router.find(header)
+        with router.counting(triple):
+            await triple.catalogue.check(name, header.model)
         timeout = min(parsed.timeout or settings.query_timeout, settings.max_query_timeout)
         client = request.client.host if request.client is not None else ""
         # The parties open nothing whose shape is not the header's, so no query has more images
         # than are counted here.
-        charge = await holder.charge(name, parsed.header.batch, now())
+        charge = await holder.charge(name, header.batch, now())
         try:
-            query = gateway.batcher.submit(parsed.header, parsed.envelopes, timeout, client)
-            replies = await _wait(query, request)
+            with router.counting(triple):
+                query = triple.batcher.submit(header, parsed.envelopes, timeout, client)
+                triple.arrived(header.batch)
+                replies = await _wait(query, request)
         except ServiceError as error:
             charge.refund(error)
             raise
     replied = now()
     content, headers = encode_infer(name, parsed, replies)
+    if (hint := router.hint(header.batch)) is not None:
+        headers[TRIPLE] = str(hint)
     gateway.metrics.answered(read, arrived, query.since, query.launched, replied, now())
     return Response(content, headers=headers)
 

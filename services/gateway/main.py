@@ -80,16 +80,18 @@ class Dialer:
         """Whether a party may still have this key."""
         return key in self.deployment.parties[party].static_keys
 
-    async def __call__(self, party: int) -> Link:
-        """A new link to a party.
+    async def __call__(self, party: int, triple: int) -> Link:
+        """A new link to a party's process of a triple.
 
         Raises:
             LinkError: nothing came of it.
         """
         entry = self.deployment.parties[party]
-        tls = self.tls if entry.url.startswith("https") else None
-        stream = await connect_stream(entry.url, tls)
-        remote = RemoteIdentity(party, entry.static_key, entry.static_keys[1:])
+        if triple >= len(entry.urls):
+            raise LinkError("the deployment file does not have this triple any more")
+        url = entry.urls[triple]
+        stream = await connect_stream(url, self.tls if url.startswith("https") else None)
+        remote = RemoteIdentity(party, entry.static_key, entry.static_keys[1:], triple)
         settings = self._settings.link_settings()
         link = await connect(stream, self._local, remote, clock=self._clock, settings=settings)
         if not self.accepts(party, link.peer_key):
@@ -106,7 +108,14 @@ async def serve(settings: GatewaySettings) -> None:
     """
     clock = SystemClock()
     dialer = Dialer(settings, clock)
-    gateway = Gateway(settings, dialer.deployment.id, dialer, clock=clock, timers=LoopTimers())
+    gateway = Gateway(
+        settings,
+        dialer.deployment.id,
+        dialer,
+        clock=clock,
+        timers=LoopTimers(),
+        triples=dialer.deployment.triples,
+    )
     tls = dialer.tls if settings.https else None
     public = Http1Server(make_app(gateway), settings.host, settings.port, tls)
     internal = Http1Server(
@@ -125,7 +134,10 @@ async def serve(settings: GatewaySettings) -> None:
         rekeyed = dialer.renew()
         if settings.https:
             public.renew(dialer.tls)
-        gateway.renew(lambda party, key: not rekeyed and dialer.accepts(party, key))
+        gateway.renew(
+            lambda party, key: not rekeyed and dialer.accepts(party, key),
+            dialer.deployment.triples,
+        )
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -17,7 +17,8 @@ from services.gateway.bodies import Body
 from services.gateway.documents import body, errors
 from services.gateway.errors import bad_request
 from services.gateway.gateway import Gateway
-from services.gateway.v2 import answer
+from services.gateway.replicas import everywhere
+from services.gateway.v2 import answer, key_fields
 
 MAX_COMMAND_BYTES = 1 << 16
 _PUSH = (
@@ -38,8 +39,7 @@ def listing_routes(gateway: Gateway) -> APIRouter:
         summary="The parties' signed short-lived keys",
     )
     async def keys() -> Response:
-        found = await gateway.parties.keys()
-        return answer(200, {"keys": [signed.to_json() for signed in found]})
+        return answer(200, key_fields(await gateway.router.key_sets()))
 
     @router.get(
         "/models",
@@ -59,7 +59,7 @@ def listing_routes(gateway: Gateway) -> APIRouter:
                 "num_requests": view.num_requests,
                 "served": view.served,
             }
-            for view in await gateway.catalogue.views()
+            for view in await gateway.router.read(lambda triple: triple.catalogue.views())
             if holder.sees(view.name)
         ]
         return answer(200, {"models": listed})
@@ -85,7 +85,8 @@ def management_routes(gateway: Gateway) -> APIRouter:
         with gateway.memory.lease() as lease:
             stream = Body(request, settings.max_push_bytes, settings.body_idle_timeout, lease)
             model = await gateway.pusher.push(stream, lease)
-        gateway.catalogue.forget(name)
+        gateway.router.forget(name)
+        await everywhere(gateway.router, settings.push_timeout)
         return answer(201, {"name": name, "model": model})
 
     documented: dict[str, Any] = {
@@ -123,6 +124,7 @@ async def _command(gateway: Gateway, name: str, action: str, request: Request) -
         raise bad_request(f"the command is not to {action} this model; sign another one")
     if command.deployment != gateway.deployment.hex():
         raise bad_request("the command is for another deployment", 409)
-    await gateway.parties.change(Kind.COMMAND, signed.encode())
-    gateway.catalogue.forget(name)
+    await gateway.router.first.parties.change(Kind.COMMAND, signed.encode())
+    gateway.router.forget(name)
+    await everywhere(gateway.router, gateway.settings.commit_timeout)
     return answer(200, {"name": name, "model": command.model, "action": action})

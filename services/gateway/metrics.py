@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 from libmpc.errors import ServiceError
 from libmpc.link import LinkTotals
 from libmpc.meters import COUNTS, Histogram, Level
 from services.common.metrics import BY_STATUS, Sample, make_registry
 from services.gateway import families
+
+
+@dataclass
+class TripleMeters:
+    """What is counted of one triple.
+
+    Attributes:
+        up: which of its parties are reachable.
+        ready: whether it can answer, as far as is known.
+        load: samples that wait there or are under way.
+        queries: that were sent there.
+        failovers: queries that it could not answer while another triple could.
+    """
+
+    up: list[bool] = field(default_factory=lambda: [False, False, False])
+    ready: Callable[[], bool] = lambda: False
+    load: Callable[[], int] = lambda: 0
+    queries: int = 0
+    failovers: int = 0
 
 
 class Metrics:
@@ -34,7 +54,7 @@ class Metrics:
         self._outcomes = dict.fromkeys(families.OUTCOMES, 0)
         self._refusals = dict.fromkeys(families.REASONS, 0)
         self._phases = tuple(Histogram() for _ in families.PHASES)
-        self._up = [False, False, False]
+        self._triples: dict[int, TripleMeters] = {}
         self.registry = make_registry("gateway", families.FAMILIES, self._read)
 
     def answered(self, body: float, *moments: float) -> None:
@@ -64,9 +84,14 @@ class Metrics:
         """Count a query that ended with this error."""
         self.refused(error.status or 503, error.code)
 
-    def party(self, party: int, up: bool) -> None:
-        """Note whether a party is reachable."""
-        self._up[party] = up
+    def triple(self, number: int) -> TripleMeters:
+        """What is counted of a triple, from zero."""
+        meters = self._triples[number] = TripleMeters()
+        return meters
+
+    def forget(self, number: int) -> None:
+        """A triple is not there any more."""
+        self._triples.pop(number, None)
 
     def _read(self) -> Iterator[Sample]:
         for outcome, count in self._outcomes.items():
@@ -81,6 +106,12 @@ class Metrics:
         yield families.QUEUE, [], self.waiting.value
         yield families.BATCHES, [], self.batches.value
         yield families.BODY_BYTES, [], self.body_bytes.value
-        for party, up in enumerate(self._up):
-            yield families.PARTY_UP, [str(party)], int(up)
+        for number, meters in sorted(self._triples.items()):
+            label = str(number)
+            for party, up in enumerate(meters.up):
+                yield families.PARTY_UP, [str(party), label], int(up)
+            yield families.TRIPLE_READY, [label], int(meters.ready())
+            yield families.TRIPLE_LOAD, [label], meters.load()
+            yield families.TRIPLE_QUERIES, [label], meters.queries
+            yield families.FAILOVERS, [label], meters.failovers
         yield from families.LINKS.read(self.traffic, str)

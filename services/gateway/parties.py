@@ -59,6 +59,15 @@ class Parties:
                 retry_after=RETRY_SECONDS,
             )
 
+    @property
+    def ready(self) -> bool:
+        """Whether queries could be answered when ``reason`` was last asked, and nothing changed."""
+        return self._asked is not None and not self._reason and all(link.up for link in self.links)
+
+    def forget(self) -> None:
+        """What was heard of readiness is not true any more."""
+        self._asked = None
+
     async def reason(self) -> str:
         """Why queries cannot be answered; empty when they can. Asks five times a second at most."""
         now = self._timers.now()
@@ -117,22 +126,23 @@ class Parties:
         calls = [link.call(kind, timeout=self._call_timeout) for link in self.links]
         return await all_of(calls)
 
-    async def change(self, kind: Kind, payload: bytes) -> None:
+    async def change(self, kind: Kind, payload: bytes, seconds: float | None = None) -> None:
         """Make all three do something that may be done twice.
 
-        A party that is lost meanwhile is asked again when it is back, for ``commit_timeout``
-        seconds; should that not be enough, the parties tell each other when they meet.
+        A party that is lost meanwhile is asked again when it is back, for ``seconds`` (by default
+        ``commit_timeout``); should that not be enough, the parties tell each other when they meet.
 
         Raises:
             ServiceError: one refused, or was not back in time; names it.
         """
         self.check_up()
-        await all_of([self._insist(link, kind, payload) for link in self.links])
+        within = self._commit_timeout if seconds is None else seconds
+        await all_of([self._insist(link, kind, payload, within) for link in self.links])
 
-    async def _insist(self, link: PartyLink, kind: Kind, payload: bytes) -> None:
+    async def _insist(self, link: PartyLink, kind: Kind, payload: bytes, within: float) -> None:
         loss: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        timer = self._timers.call_later(self._commit_timeout, lambda: _expire(loss, link.party))
-        work = asyncio.ensure_future(self._until_answered(link, kind, payload))
+        timer = self._timers.call_later(within, lambda: _expire(loss, link.party))
+        work = asyncio.ensure_future(self._until_answered(link, kind, payload, within))
         try:
             await asyncio.wait({work, loss}, return_when=asyncio.FIRST_COMPLETED)
             await (work if work.done() else loss)
@@ -141,10 +151,12 @@ class Parties:
             work.cancel()
             loss.cancel()
 
-    async def _until_answered(self, link: PartyLink, kind: Kind, payload: bytes) -> None:
+    async def _until_answered(
+        self, link: PartyLink, kind: Kind, payload: bytes, within: float
+    ) -> None:
         while True:
             try:
-                await link.call(kind, payload, timeout=self._commit_timeout)
+                await link.call(kind, payload, timeout=within)
             except UnavailableError:
                 if link.up:  # it is there and does not answer
                     raise

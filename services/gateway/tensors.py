@@ -25,6 +25,8 @@ from services.gateway.errors import bad_request
 INPUTS = ("share0", "share1")
 OUTPUTS = ("logits0", "logits1")
 HEADER_LENGTH = "Inference-Header-Content-Length"
+TRIPLE = "Libmpc-Triple"
+"""Of an answer: the triple to seal the next query for."""
 MAX_HEADER_BYTES = 1 << 16
 MAX_ID = 256
 _LENGTH_BYTES = 4

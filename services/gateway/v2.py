@@ -18,7 +18,9 @@ from services.gateway.catalogue import ModelView
 from services.gateway.documents import body, errors
 from services.gateway.gateway import Gateway
 from services.gateway.inference import infer
+from services.gateway.router import KeySet
 from services.gateway.tensors import INPUTS, OUTPUTS
+from services.gateway.triple import Triple
 
 EXTENSIONS = ["binary_tensor_data", "libmpc_sealed_shares", "libmpc_model_management"]
 _INFER = (
@@ -79,8 +81,14 @@ def v2_routes(gateway: Gateway) -> APIRouter:
     )
     async def metadata(name: str, request: Request) -> Response:
         check_sees(holder_of(request), name)
-        view, keys = await asyncio.gather(gateway.catalogue.view(name), gateway.parties.keys())
-        return answer(200, _metadata(view, keys))
+        router = gateway.router
+        if len(router.triples) == 1:
+            view, sets = await asyncio.gather(router.first.catalogue.view(name), router.key_sets())
+        else:
+            view = await router.read(lambda triple: triple.catalogue.view(name))
+            # One number counts the requests of a model with a limit, and triple 0 has it.
+            sets = await router.key_sets(only_first=view.num_requests is not None)
+        return answer(200, _metadata(view, sets))
 
     @router.get(
         "/models/{name}/ready",
@@ -90,7 +98,7 @@ def v2_routes(gateway: Gateway) -> APIRouter:
     )
     async def model_ready(name: str, request: Request) -> Response:
         check_sees(holder_of(request), name)
-        view = await gateway.catalogue.view(name)
+        view = await gateway.router.read(lambda triple: triple.catalogue.view(name))
         reason = await gateway.reason() or ("" if view.state == "serving" else "it is stopped")
         if reason:
             return answer(503, {"name": name, "ready": False, "error": f"not ready: {reason}"})
@@ -109,7 +117,17 @@ def v2_routes(gateway: Gateway) -> APIRouter:
     return router
 
 
-def _metadata(view: ModelView, keys: list[Signed]) -> dict[str, Any]:
+def key_fields(sets: list[KeySet]) -> dict[str, Any]:
+    """The first triple's keys, and those of the others."""
+    (triple, keys), *rest = sets
+    return {**_key_set(triple, keys), "more": [_key_set(*others) for others in rest]}
+
+
+def _key_set(triple: Triple, keys: list[Signed]) -> dict[str, Any]:
+    return {"triple": triple.number, "keys": [signed.to_json() for signed in keys]}
+
+
+def _metadata(view: ModelView, sets: list[KeySet]) -> dict[str, Any]:
     return {
         "name": view.name,
         "versions": ["1"],
@@ -119,7 +137,7 @@ def _metadata(view: ModelView, keys: list[Signed]) -> dict[str, Any]:
         "libmpc": {
             "model": view.model,
             "descriptor": [signed.to_json() for signed in view.descriptors],
-            "keys": [signed.to_json() for signed in keys],
+            **key_fields(sets),
             "state": view.state,
             "num_requests": view.num_requests,
             "served": view.served,

@@ -22,6 +22,7 @@ from libmpc.party.messages import (
     Refusal,
 )
 from libmpc.wire.headers import PushHeader
+from libmpc.wire.keys import PartyKey
 from libmpc.wire.receipt import Receipt
 from libmpc.wire.signed import Signed
 from tests.link.support import DEPLOYMENT, identity, known
@@ -32,6 +33,24 @@ MODEL = "ab" * 32
 
 def signed(document: bytes) -> Signed:
     return Signed(document=document, signature=bytes(64))
+
+
+def key_id(party: int, triple: int = 0) -> str:
+    """The id of the one key of a fake party."""
+    return f"{16 * triple + party:016x}"
+
+
+def key(party: int, triple: int = 0) -> Signed:
+    """What a fake party announces."""
+    document = PartyKey(
+        deployment=DEPLOYMENT.hex(),
+        party=party,
+        key_id=key_id(party, triple),
+        public_key="22" * 32,
+        not_before_ms=1,
+        not_after_ms=2,
+    )
+    return signed(document.encode())
 
 
 def state(party: int, name: str = "digits", model: str = MODEL, **changes: object) -> ModelState:
@@ -61,6 +80,7 @@ class FakeParty:
     """
 
     index: int
+    triple: int = 0
     down: bool = False
     frozen: bool = False
     holding: bool = False
@@ -135,7 +155,7 @@ class FakeParty:
                     models=len(self.models),
                 )
             case Kind.KEYS:
-                document = signed(b"key %d" % self.index)
+                document = key(self.index, self.triple)
             case Kind.MODELS:
                 document = ModelList(models=tuple(self.models))
             case Kind.PREPARE:
@@ -144,6 +164,9 @@ class FakeParty:
                 document = signed(receipt.encode())
             case Kind.COMMIT:
                 Commit.parse(payload)
+                return b"{}"
+            case Kind.SYNC:
+                assert self.triple
                 return b"{}"
             case _:
                 Signed.parse(payload)

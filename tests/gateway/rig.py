@@ -62,10 +62,16 @@ def settings(**changes: object) -> GatewaySettings:
 
 @dataclass
 class Rig:
-    """Everything a test may touch."""
+    """Everything a test may touch.
+
+    Attributes:
+        parties: those of triple 0.
+        triples: all parties, by triple.
+    """
 
     gateway: Gateway
     parties: list[FakeParty]
+    triples: list[list[FakeParty]]
     client: httpx.AsyncClient
     clock: ManualClock
     timers: ManualTimers
@@ -88,9 +94,10 @@ class Rig:
         return token.get_secret_value()
 
     async def linked(self) -> None:
-        for link in self.gateway.links:
-            await link.wait_up()
-        await until(lambda: all(party.links for party in self.parties))
+        for triple in self.gateway.router.triples:
+            for link in triple.links:
+                await link.wait_up()
+        await until(lambda: all(party.links for each in self.triples for party in each))
 
     async def infer(self, name: str = "digits", **kwargs: Any) -> httpx.Response:
         content, headers = binary_request(**kwargs)
@@ -109,31 +116,36 @@ class Rig:
         ) as client:
             yield replace(self, client=client)
 
-    async def lose(self, party: int) -> None:
+    async def lose(self, party: int, triple: int = 0) -> None:
         """A party dies; returns once the gateway knows."""
-        link = self.gateway.links[party]
-        self.parties[party].down = True
-        await self.parties[party].lose()
+        link = self.gateway.router.triples[triple].links[party]
+        self.triples[triple][party].down = True
+        await self.triples[triple][party].lose()
         await until(lambda: not link.up)
 
 
 @contextlib.asynccontextmanager
-async def rig(data: Path | None = None, **changes: object) -> AsyncIterator[Rig]:
-    """A gateway that is linked to its three parties.
+async def rig(
+    data: Path | None = None, triples: int = 1, spare: int = 0, **changes: object
+) -> AsyncIterator[Rig]:
+    """A gateway that is linked to all its parties.
 
     Args:
         data: where its tokens are; by default a new directory.
+        spare: triples that are there and that the gateway does not know yet.
     """
-    parties = [FakeParty(index) for index in range(3)]
-    network, clock, timers = Network(parties), ManualClock(), ManualTimers()
+    fakes = [[FakeParty(index, triple) for index in range(3)] for triple in range(triples + spare)]
+    networks = [Network(parties) for parties in fakes]
+    clock, timers = ManualClock(), ManualTimers()
 
-    async def dial(party: int) -> Link:
+    async def dial(party: int, triple: int) -> Link:
         local = identity(GATEWAY)
-        return await connect(network.open(party), local, remote(identity(party)), clock=clock)
+        stream = networks[triple].open(party)
+        return await connect(stream, local, remote(identity(party)), clock=clock)
 
     files = tempfile.TemporaryDirectory()
     chosen = settings(data=data or Path(files.name), **changes)
-    gateway = Gateway(chosen, DEPLOYMENT, dial, clock=clock, timers=timers)
+    gateway = Gateway(chosen, DEPLOYMENT, dial, clock=clock, timers=timers, triples=triples)
     app = make_app(gateway)
     client = httpx.AsyncClient(
         transport=httpx.ASGITransport(app=app),
@@ -141,14 +153,16 @@ async def rig(data: Path | None = None, **changes: object) -> AsyncIterator[Rig]
         headers={"Authorization": f"Bearer {TOKEN}"},
     )
     gateway.start()
-    made = Rig(gateway, parties, client, clock, timers, app, gateway.store)
+    made = Rig(gateway, fakes[0], fakes[:triples], client, clock, timers, app, gateway.store)
     await made.linked()
+    made.triples = fakes
     try:
         async with client:
             yield made
     finally:
         await gateway.close()
-        await network.close()
+        for network in networks:
+            await network.close()
         files.cleanup()
 
 

@@ -303,7 +303,7 @@ def test_what_the_service_could_not_answer_costs_nothing() -> None:
                 assert holder.quotas.used == {}
                 r.parties[0].down = False
                 await r.clock.advance(5)
-                await r.gateway.links[0].wait_up()
+                await r.gateway.router.first.links[0].wait_up()
                 assert (await client.infer(query=header(shape=(5, 4)))).status_code == 200
                 assert holder.quotas.used == {"digits": 5}
 

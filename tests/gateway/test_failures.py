@@ -15,7 +15,7 @@ from tests.manual_clock import settle
 async def back(r: Rig, party: int) -> None:
     """The party is there again, and the gateway finds it."""
     r.parties[party].down = False
-    while not r.gateway.links[party].up:
+    while not r.gateway.router.first.links[party].up:
         await r.clock.advance(2.0)
 
 
@@ -209,14 +209,14 @@ def test_links_are_tried_for_ever_and_ever_more_slowly() -> None:
         async with rig() as r:
             await r.lose(1)
             tries = 0
-            opening = r.gateway.links[1]._dial
+            opening = r.gateway.router.first.links[1]._dial
 
             async def counted() -> object:
                 nonlocal tries
                 tries += 1
                 return await opening()
 
-            r.gateway.links[1]._dial = counted  # type: ignore[assignment]
+            r.gateway.router.first.links[1]._dial = counted  # type: ignore[assignment]
             await r.clock.advance(2.9)
             assert 5 <= tries <= 12
             tries = 0

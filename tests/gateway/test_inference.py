@@ -253,6 +253,6 @@ def test_metrics_count_outcomes() -> None:
             for direction in ("sent", "received"):
                 labels = {"party": "0", "direction": direction}
                 assert (value("libmpc_gateway_link_payload_bytes_total", labels) or 0) > 0
-            assert value("libmpc_gateway_party_up", {"party": "2"}) == 1
+            assert value("libmpc_gateway_party_up", {"party": "2", "triple": "0"}) == 1
 
     run(work())

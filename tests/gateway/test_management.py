@@ -14,7 +14,7 @@ from libmpc.party.messages import Commit, Kind, Refusal
 from libmpc.wire.command import Command
 from libmpc.wire.headers import PushHeader
 from libmpc.wire.signed import Signed
-from tests.gateway.fakes import MODEL, FakeParty, signed, state
+from tests.gateway.fakes import MODEL, FakeParty, key, signed, state
 from tests.gateway.rig import Rig, rig, run, until
 from tests.link.support import DEPLOYMENT
 from tests.manual_clock import settle
@@ -108,7 +108,7 @@ def test_a_party_that_is_lost_between_the_steps(party: int) -> None:
             await r.parties[party].wait_for(Kind.COMMIT)
             await r.lose(party)
             r.parties[party].down = r.parties[party].frozen = False
-            while not r.gateway.links[party].up:
+            while not r.gateway.router.first.links[party].up:
                 await r.clock.advance(1.0)
             assert (await pushing).status_code == 201
             assert kinds.count(Kind.COMMIT) == 2
@@ -352,10 +352,10 @@ def test_metadata() -> None:
             descriptors = [decode(d["document"]) for d in sealed["descriptor"]]
             assert descriptors == [b"descriptor 0", b"descriptor 1"]
             keys = [decode(k["document"]) for k in sealed["keys"]]
-            assert keys == [b"key 0", b"key 1", b"key 2"]
+            assert keys == [key(party).document for party in range(3)]
             assert (sealed["model"], sealed["state"]) == (MODEL, "serving")
             listed = (await r.client.get("/v2/keys")).json()
-            assert listed == {"keys": sealed["keys"]}
+            assert listed == {"triple": 0, "keys": sealed["keys"], "more": []}
             assert (await r.client.get("/v2/models/letters")).status_code == 404
             await r.lose(1)
             response = await r.client.get("/v2/models/digits")
@@ -387,7 +387,7 @@ def test_a_name_that_is_forgotten_while_it_is_looked_up() -> None:
 
     async def work() -> None:
         async with rig() as r:
-            catalogue = r.gateway.catalogue
+            catalogue = r.gateway.router.first.catalogue
             check = asyncio.ensure_future(catalogue.check("digits", MODEL))
             await asyncio.sleep(0)
             assert catalogue._refreshing is not None

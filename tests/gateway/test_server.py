@@ -110,7 +110,7 @@ def test_serves_and_stops(
         assert httpx.get(internal + "/health/live").status_code == 200
         assert httpx.get(internal + "/health/ready").status_code == 503
         metrics = httpx.get(internal + "/metrics").text
-        assert 'libmpc_gateway_party_up{party="0"} 0.0' in metrics
+        assert 'libmpc_gateway_party_up{party="0",triple="0"} 0.0' in metrics
         began = time.monotonic()
         process.send_signal(number)  # with a connection that is kept alive
         assert process.wait(SECONDS) == 0

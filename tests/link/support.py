@@ -23,6 +23,7 @@ from libmpc.link import (
     connect,
     memory_pair,
 )
+from libmpc.link.handshake import FAILED
 from tests.manual_clock import settle
 
 DEPLOYMENT = bytes(range(16))
@@ -41,7 +42,7 @@ def identity(index: int, **changes: object) -> LocalIdentity:
 
 
 def remote(local: LocalIdentity) -> RemoteIdentity:
-    return RemoteIdentity(local.index, local.public_key)
+    return RemoteIdentity(local.index, local.public_key, triple=local.triple)
 
 
 def known(hello: Hello) -> RemoteIdentity | None:
@@ -103,3 +104,17 @@ async def broken(link: Link) -> LinkError:
     with pytest.raises(LinkError):
         await link.send(1, 0, 0)
     return link.error
+
+
+def refused(ends: Ends) -> tuple[LinkError, LinkError]:
+    """Both sides fail, with the one constant message and closed streams; gives both errors."""
+
+    async def run() -> tuple[object, object]:
+        return await ends.attempt()
+
+    one, two = asyncio.run(run())
+    assert isinstance(one, LinkError)
+    assert isinstance(two, LinkError)
+    assert str(one) == str(two) == FAILED
+    assert all(stream.closed for stream in ends.streams)
+    return one, two

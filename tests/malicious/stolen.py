@@ -199,7 +199,7 @@ async def stolen(directory: Path, **push: object) -> AsyncIterator[Stolen]:
             identity = GatewayIdentity.load(directory / "gateway" / "keys")
             local = LocalIdentity(GATEWAY, identity.static, parties.deployment.id)
 
-            async def dial(party: int) -> Link:
+            async def dial(party: int, triple: int) -> Link:
                 remote = RemoteIdentity(party, parties.deployment.parties[party].static_key)
                 stream = parties._connect(GATEWAY, party)
                 link = await connect(stream, local, remote, settings=FAST)
@@ -213,7 +213,7 @@ async def stolen(directory: Path, **push: object) -> AsyncIterator[Stolen]:
                 timers=LoopTimers(),
             )
             gateway.start()
-            for link in gateway.links:
+            for link in gateway.router.first.links:
                 await link.wait_up()
             attacked = Stolen(parties, gateway, make_app(gateway), await parties.gateway(), hands)
             # With a limit, so that counts are exact at once.

@@ -53,7 +53,9 @@ def test_halves_of_two_clients_queries_are_mixed(tmp_path: Path) -> None:
             return [(kind, close_batch(batch, envelopes[::-1]))]
 
         it.hands.to_party = mix
-        it.gateway.batcher.settings = replace(it.gateway.batcher.settings, delay=0.5)
+        it.gateway.router.first.batcher.settings = replace(
+            it.gateway.router.first.batcher.settings, delay=0.5
+        )
         async with it.client() as one, it.client() as two:
             await asyncio.gather(one.describe("mnist"), two.describe("mnist"))
             answers = await asyncio.gather(

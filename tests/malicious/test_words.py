@@ -92,7 +92,7 @@ def test_the_genuine_descriptor_of_a_model_that_was_replaced(tmp_path: Path) -> 
         tell(it, lambda d: d["libmpc"].update(descriptor=old, model=it.model))
         refused(await it.query(), ConflictError)
         # Neither with the gateway's own check out of the way.
-        it.gateway.catalogue._digests = {"mnist": it.model}
+        it.gateway.router.first.catalogue._digests = {"mnist": it.model}
         refused(await it.query(), ConflictError)
         for party in (0, 1):
             states = {s.model: s.served for s in (await it.own.models(party)).models}
@@ -112,7 +112,7 @@ def test_the_genuine_descriptor_of_a_deleted_model(tmp_path: Path) -> None:
             return response
 
         it.hands.on_answer = lie
-        it.gateway.catalogue._digests = {"mnist": it.model}
+        it.gateway.router.first.catalogue._digests = {"mnist": it.model}
         refused(await it.query(), 404, 409)
 
     attack(work, tmp_path)
@@ -264,7 +264,7 @@ def test_a_partys_key_from_before_its_restart(tmp_path: Path) -> None:
         await it.parties.stop(1)
         it.parties.start(1)
         await it.parties.ready()
-        for link in it.gateway.links:
+        for link in it.gateway.router.first.links:
             await link.wait_up()
         asked = tell(it, lambda d: d["libmpc"].update(keys=old))
         async with it.client(retries=3) as client:

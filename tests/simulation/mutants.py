@@ -224,8 +224,8 @@ def never_call_a_peer_dead() -> AbstractContextManager[Any]:
 def insist_for_ever() -> AbstractContextManager[Any]:
     """A gateway waits for a party that does not come back in the middle of a change."""
 
-    async def insist(self: Parties, link: Any, kind: Kind, payload: bytes) -> None:
-        await self._until_answered(link, kind, payload)
+    async def insist(self: Parties, link: Any, kind: Kind, payload: bytes, within: float) -> None:
+        await self._until_answered(link, kind, payload, within)
 
     return patch.object(Parties, "_insist", insist)
 

@@ -68,7 +68,7 @@ def nothing_left(world: World) -> None:
             if things:
                 raise Violation(f"{party.name}: {what} are left: {things}")
     for host in world.gateways:
-        if host.process.gateway.batcher._queues:  # type: ignore[attr-defined]
+        if host.process.gateway.router.first.batcher._queues:  # type: ignore[attr-defined]
             raise Violation(f"{host.name}: queries are left")
     for process, exchange in world.exchanges:
         if process.dead or process.was_frozen:

@@ -129,7 +129,7 @@ class GatewayHost(Host):
         process.gateway = gateway
         gateway.start()
 
-    async def _dial(self, party: int) -> Link:
+    async def _dial(self, party: int, triple: int) -> Link:
         world, made = self.world, materials()
         stream = await world.open_stream(self.process, party)
         remote = RemoteIdentity(party, made.deployment.parties[party].static_key)
