@@ -13,6 +13,9 @@ class ErrorBody(BaseModel):
     """Every error."""
 
     error: str = Field(description="What is wrong, and what to do next.")
+    request: str = Field(
+        "", description="The request's id, by which the gateway's operator finds it in the log."
+    )
 
 
 class ServerMetadata(BaseModel):

@@ -1,4 +1,4 @@
-"""Every error as ``{"error": ...}``, and none with a stack trace or a piece of a body in it."""
+"""Every error as ``{"error": ..., "request": id}``; no stack trace, no piece of a body in it."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from libmpc.errors import ModelNotFoundError, ServiceError, UnavailableError
 from libmpc.party.messages import Refusal
 from libmpc.wire.errors import WireError
+from services.common.exchange import current
 
 logger = logging.getLogger(__name__)
 
@@ -93,9 +94,10 @@ def error_response(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """The one form that all errors have."""
-    response = Response(
-        json.dumps({"error": message}), status, headers, media_type="application/json"
-    )
+    document = {"error": message}
+    if request := current().id:
+        document["request"] = request
+    response = Response(json.dumps(document), status, headers, media_type="application/json")
     if retry_after is not None:
         response.headers["Retry-After"] = str(max(1, math.ceil(retry_after)))
     if status in _CLOSING:

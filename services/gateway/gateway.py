@@ -70,8 +70,10 @@ class Gateway:
             timers,
             call_timeout=settings.call_timeout,
             commit_timeout=settings.commit_timeout,
+            heard=self.metrics.heard,
         )
         self.catalogue = Catalogue(self.parties)
+        self.metrics.stored = lambda: self.catalogue.names
         self.batcher = Batcher(self.links, timers, _batch_settings(settings), self.metrics)
         self.pusher = Pusher(self.parties, settings.push_timeout)
         self.memory = Memory(settings.memory_bytes, self.metrics.body_bytes.inc)
