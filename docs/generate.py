@@ -119,9 +119,9 @@ def metrics(families: Sequence[Any]) -> str:
 
 
 def common_metrics() -> str:
-    from services.common.metrics import BUILD
+    from services.common.machine import COMMON
 
-    return metrics((BUILD,))
+    return metrics(COMMON)
 
 
 def party_metrics() -> str:

@@ -19,7 +19,7 @@ from libmpc.party.messages import Kind
 from libmpc.party.meters import REASONS
 from libmpc.protocol.purposes import Purpose
 from libmpc.runtime import plan_cost
-from services.common.metrics import BUILD
+from services.common.machine import COMMON
 from services.gateway import families as gateway_families
 from services.gateway.settings import GatewaySettings
 from services.party import families as party_families
@@ -136,7 +136,7 @@ def test_every_layer_of_keras_is_in_the_table(layer: str) -> None:
 
 def test_every_metric_is_documented() -> None:
     page = text("docs/metrics.md")
-    for family in (BUILD, *party_families.FAMILIES, *gateway_families.FAMILIES):
+    for family in (*COMMON, *party_families.FAMILIES, *gateway_families.FAMILIES):
         (row,) = [line for line in page.splitlines() if line.startswith(f"| `{family.shown}` |")]
         assert [cell.strip() for cell in row.split("|")[2:-1:2]] == [family.kind, family.help]
     reasons = page.split("## Gateway")[1].split("| reason |")[1]
@@ -147,13 +147,13 @@ def test_every_metric_is_documented() -> None:
 
 
 def test_metrics_in_questions_exist() -> None:
-    families = (BUILD, *party_families.FAMILIES, *gateway_families.FAMILIES)
+    families = (*COMMON, *party_families.FAMILIES, *gateway_families.FAMILIES)
     known = {family.shown for family in families}
     known |= {f"{f.name}_{part}" for f in families for part in ("bucket", "sum", "count")}
     named = {
         name
         for page in PAGES
-        for name in re.findall(r"libmpc_(?:build|party|gateway)_\w+", page.read_text())
+        for name in re.findall(r"libmpc_(?:build|service|party|gateway)_\w+", page.read_text())
     }
     assert named <= known
 

@@ -67,6 +67,7 @@ class RecordKey:
         self._aead = AESGCM(key)
         self._rekeys = rekeys
         self.number = 0  # of the next record
+        self.replaced = 0  # how often
 
     def next(self) -> tuple[AESGCM, bytes]:
         """For the next record.
@@ -82,6 +83,7 @@ class RecordKey:
         if self._rekeys and number and number % REKEY_RECORDS == 0:
             # SECURITY: one way: whoever learns a later key can open no earlier record with it.
             self._aead = AESGCM(self._aead.encrypt(_REKEY_NONCE, bytes(32), b"")[:32])
+            self.replaced += 1
         return self._aead, nonce_bytes(number)
 
 

@@ -81,8 +81,9 @@ class Link:
         self._clock = clock
         self._settings = settings
         rekeys = terms.minor >= REKEYS_SINCE
-        self._sealer = Sealer(RecordKey(own_key, rekeys=rekeys))
-        self._opener = Opener(RecordKey(peer_key, rekeys=rekeys), settings.max_message)
+        self._keys = RecordKey(own_key, rekeys=rekeys), RecordKey(peer_key, rekeys=rekeys)
+        self._sealer = Sealer(self._keys[0])
+        self._opener = Opener(self._keys[1], settings.max_message)
         self._early: Buffer = b""
         self._held: list[Buffer] = []
         self._handler: Handler | None = None
@@ -97,6 +98,11 @@ class Link:
     def __repr__(self) -> str:
         state = "closed" if self._over else "open"
         return f"<Link {self._local} to {self.peer}, {state}, {self.transcript.hex()[:8]}>"
+
+    @property
+    def rekeys(self) -> int:
+        """How often this end has replaced a frame key, in either direction."""
+        return sum(key.replaced for key in self._keys)
 
     # -- secrets of this handshake
 

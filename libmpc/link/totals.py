@@ -12,7 +12,10 @@ class Counted(Protocol):
     """A link, as far as it is counted."""
 
     peer: int
+    version: tuple[int, int]
 
+    @property
+    def rekeys(self) -> int: ...
     @property
     def sent(self) -> Traffic: ...
     @property
@@ -27,16 +30,19 @@ class PeerTotals:
 
     Attributes:
         links: how many links there have been.
+        rekeys: how often their frame keys were replaced at this end.
         sent, received: what went over them.
     """
 
     links: int = 0
+    rekeys: int = 0
     sent: Traffic = field(default_factory=Traffic)
     received: Traffic = field(default_factory=Traffic)
 
-    def add(self, sent: Traffic, received: Traffic) -> None:
-        """Include other counters as they are now."""
-        for total, own in ((self.sent, sent), (self.received, received)):
+    def add(self, other: Counted | PeerTotals) -> None:
+        """Include other counters as they are now, but for the number of links."""
+        self.rekeys += other.rekeys
+        for total, own in ((self.sent, other.sent), (self.received, other.received)):
             total.messages += own.messages
             total.payload_bytes += own.payload_bytes
             total.wire_bytes += own.wire_bytes
@@ -54,7 +60,7 @@ class LinkTotals:
         # Those that are over are let go when others come, so there are never many.
         for old in self._links:
             if not old.alive:
-                self._past[old.peer].add(old.sent, old.received)
+                self._past[old.peer].add(old)
         self._links = [*(old for old in self._links if old.alive), link]
         self._past.setdefault(link.peer, PeerTotals()).links += 1
 
@@ -63,7 +69,12 @@ class LinkTotals:
         """The totals of this moment."""
         found = {peer: PeerTotals(past.links) for peer, past in self._past.items()}
         for peer, past in self._past.items():
-            found[peer].add(past.sent, past.received)
+            found[peer].add(past)
         for link in self._links:
-            found[link.peer].add(link.sent, link.received)
+            found[link.peer].add(link)
         return found
+
+    @property
+    def versions(self) -> set[tuple[int, tuple[int, int]]]:
+        """Which wire versions (major, minor) are spoken with each peer at this moment."""
+        return {(link.peer, link.version) for link in self._links if link.alive}

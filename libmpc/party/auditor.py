@@ -65,6 +65,7 @@ class Auditor:
         self._writing = asyncio.Lock()
         self._flushes: set[asyncio.Task[None]] = set()
         self._failed = ""
+        self.refusals = 0  # by the disk, since the start
         self._told = 0.0
 
     # ---- queries
@@ -203,6 +204,7 @@ class Auditor:
                 if not self._failed:
                     log.error("the audit log cannot be written, so requests wait: %s", reason)
                 self._failed = reason or "error"
+                self.refusals += 1
                 self._waiting = entries + self._waiting
                 if self._soon is None:
                     self._soon = asyncio.ensure_future(self._flush_soon())

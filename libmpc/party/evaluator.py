@@ -129,6 +129,11 @@ class Evaluator:
         return self.pool.levels
 
     @property
+    def targets(self) -> Mapping[PoolKey, int]:
+        """Bundles that are to be kept ready; party 0 decides."""
+        return {}
+
+    @property
     def streams(self) -> int:
         """Streamed bundles under way."""
         raise NotImplementedError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager
 from time import perf_counter
@@ -99,6 +99,10 @@ class Leader(AuditingLeader):
             busy=lambda: bool(self._runs),
             max_bytes=settings.max_pool_bytes,
         )
+
+    @property
+    def targets(self) -> Mapping[PoolKey, int]:
+        return self.supply.targets
 
     @property
     def streams(self) -> int:

@@ -43,6 +43,7 @@ class KeyMeters:
         dealt: bundles that the dealer has finished.
         prepared: bundles that an evaluator has made ready.
         used: bundles that a run has taken.
+        waits: runs that found no bundle ready (party 0).
         dropped: bundles that were ready and nobody will use.
         audited: bundles that were audited instead of used.
         audits_failed: those of them that were not what an honest dealer sends.
@@ -54,6 +55,7 @@ class KeyMeters:
     dealt: int = 0
     prepared: int = 0
     used: int = 0
+    waits: int = 0
     dropped: int = 0
     audited: int = 0
     audits_failed: int = 0

@@ -110,6 +110,7 @@ class PartyNode:
         self.auditor = Auditor(audit, self.catalog, clock)
         self._members = Members(index, deployment)
         self._clock = clock
+        self._store = store
         self._lock = asyncio.Lock()
         self._keys = HpkeKeys(identity.signing, deployment.id, index, clock)
         # Evaluators prepare at full priority: a thread that waits for the processor may hold the
@@ -301,6 +302,21 @@ class PartyNode:
     def pool_levels(self) -> Mapping[PoolKey, int]:
         """Bundles that are ready, by model and batch size."""
         return self._role.levels if self._role is not None else {}
+
+    @property
+    def pool_targets(self) -> Mapping[PoolKey, int]:
+        """Bundles that are to be kept ready, at party 0."""
+        return self._role.targets if self._role is not None else {}
+
+    @property
+    def storage_errors(self) -> int:
+        """How often the disk has refused to read or to store something."""
+        return self._store.refusals + self.auditor.refusals
+
+    @property
+    def key_age(self) -> float:
+        """Seconds since the envelope key that is announced was made."""
+        return self._keys.age
 
     @property
     def gateways(self) -> int:

@@ -184,6 +184,8 @@ class BundlePool:
         Raises:
             UnavailableError: none came in time.
         """
+        if not self._levels[key]:
+            self._meters.of(key).waits += 1
         return await self._take(lambda: self.oldest(key), timeout)
 
     async def take_named(self, number: int, key: PoolKey, timeout: float) -> Bundle:

@@ -46,6 +46,8 @@ class Role(Protocol):
     @property
     def levels(self) -> Mapping[PoolKey, int]: ...
     @property
+    def targets(self) -> Mapping[PoolKey, int]: ...
+    @property
     def streams(self) -> int: ...
 
 
@@ -146,6 +148,10 @@ class DealerRole:
 
     @property
     def levels(self) -> Mapping[PoolKey, int]:
+        return {}
+
+    @property
+    def targets(self) -> Mapping[PoolKey, int]:
         return {}
 
     @property

@@ -46,6 +46,7 @@ class Store:
     def __init__(self, directory: Path, vault: Vault, disk: Disk | None = None) -> None:
         self._disk = disk or FileDisk()
         self._index = vault.index
+        self.refusals = 0  # by the disk, since the start
         try:
             self._disk.make_directory(directory)
             self._disk.make_directory(directory / SHARES)
@@ -207,6 +208,7 @@ class Store:
         except sqlite3.IntegrityError:
             raise
         except (OSError, sqlite3.Error) as error:
+            self.refusals += 1
             raise UnavailableError(
                 f"party {self._index}: nothing was {what}: {reason(error)}",
                 status=503,

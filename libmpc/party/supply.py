@@ -102,6 +102,11 @@ class Supply:
                 del self._waiting[key]
             self._top_up_soon()
 
+    @property
+    def targets(self) -> dict[PoolKey, int]:
+        """How many bundles are to be kept ready, of what is kept ready."""
+        return {key: self._target(key) for key in self._keys()}
+
     def spent(self, key: PoolKey) -> None:
         """The run has ended that took a bundle."""
         self._spending[key] -= 1

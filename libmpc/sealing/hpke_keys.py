@@ -82,6 +82,13 @@ class HpkeKeys:
             raise UnknownKeyError("the envelope is sealed to an old key; fetch the new one")
         return open_sealed(private, info, envelope)
 
+    @property
+    def age(self) -> float:
+        """Seconds since the key that is announced was made."""
+        with self._lock:
+            made = self._keys[-1].announcement.not_before_ms
+        return (to_millis(self._clock.now()) - made) / 1000
+
     def sign_with(self, signing: SigningKey) -> None:
         """This party signs with another long-term key from now on; its keys stay."""
         with self._lock:

@@ -59,21 +59,16 @@ class ServiceCollector(Collector):
     """Shows samples as they are when it is asked.
 
     Args:
-        service: the name of this service, such as ``party0``.
         families: all that ``read`` may have samples of.
         read: what there is now.
     """
 
-    def __init__(
-        self, service: str, families: Sequence[Family], read: Callable[[], Iterable[Sample]]
-    ) -> None:
-        self._build = (service, __version__, platform.python_version())
+    def __init__(self, families: Sequence[Family], read: Callable[[], Iterable[Sample]]) -> None:
         self._families = families
         self._read = read
 
     def collect(self) -> Iterable[Metric]:
-        found = {family.name: _metric(family) for family in (BUILD, *self._families)}
-        _add(found[BUILD.name], self._build, 1)
+        found = {family.name: _metric(family) for family in self._families}
         for family, labels, value in self._read():
             _add(found[family.name], labels, value)
         return list(found.values())
@@ -82,9 +77,16 @@ class ServiceCollector(Collector):
 def make_registry(
     service: str, families: Sequence[Family], read: Callable[[], Iterable[Sample]]
 ) -> CollectorRegistry:
-    """A registry of one service and its process; arguments as of ``ServiceCollector``."""
+    """A registry of one service and its process.
+
+    Args:
+        service: the name of this service, such as ``party0``.
+        families, read: as of ``ServiceCollector``.
+    """
+    build = (service, __version__, platform.python_version())
     registry = CollectorRegistry()
-    registry.register(ServiceCollector(service, families, read))
+    registry.register(ServiceCollector((BUILD,), lambda: [(BUILD, build, 1)]))
+    registry.register(ServiceCollector(families, read))
     ProcessCollector(registry=registry)
     return registry
 
@@ -116,6 +118,8 @@ class LinkFamilies:
     messages: Family
     payload: Family
     wire: Family
+    rekeys: Family
+    version: Family
 
     @classmethod
     def of(cls, prefix: str, label: str, values: str) -> LinkFamilies:
@@ -133,18 +137,28 @@ class LinkFamilies:
             counter(
                 "link_wire_bytes", "Bytes of sealed records, before TLS, HTTP/2 and TCP.", ways
             ),
+            counter("link_rekeys", "Frame keys replaced at this end, one per 65,536 records.", by),
+            Family(
+                f"{prefix}_link_version_info",
+                "gauge",
+                "1 for each wire version that is spoken on a link of this moment.",
+                by | {"wire": "such as `1.1`"},
+            ),
         )
 
     @property
     def all(self) -> tuple[Family, ...]:
-        return (self.links, self.messages, self.payload, self.wire)
+        return (self.links, self.messages, self.payload, self.wire, self.rekeys, self.version)
 
     def read(self, totals: LinkTotals, name: Callable[[int], str]) -> Iterable[Sample]:
         """What has gone over the links; ``name`` says what a peer is called."""
         for peer, total in totals.by_peer.items():
             yield self.links, [name(peer)], total.links
+            yield self.rekeys, [name(peer)], total.rekeys
             for direction, way in (("sent", total.sent), ("received", total.received)):
                 labels = [name(peer), direction]
                 yield self.messages, labels, way.messages
                 yield self.payload, labels, way.payload_bytes
                 yield self.wire, labels, way.wire_bytes
+        for peer, (major, minor) in sorted(totals.versions):
+            yield self.version, [name(peer), f"{major}.{minor}"], 1

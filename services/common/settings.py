@@ -17,6 +17,7 @@ from libmpc.identity.yamlfile import read_mapping
 from libmpc.wire.document import describe
 from services.common.tls import TlsFiles
 
+AUTHORITIES = "authorities.pem"
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -86,9 +87,13 @@ class ServiceSettings(BaseSettings):
         """
         return Deployment.from_file(self.deployment)
 
+    def certificates(self) -> dict[str, Path]:
+        """Files of certificates that end one day, by what they are; see ``Machine``."""
+        return {"own": self.keys / TLS_CERTIFICATE, "authority": self.data / AUTHORITIES}
+
     def tls(self, deployment: Deployment) -> TlsFiles:
         """This service's TLS files; writes the deployment's authorities where TLS wants them."""
         self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        ca = self.data / "authorities.pem"
+        ca = self.data / AUTHORITIES
         write_public(ca, deployment.tls_ca.encode())
         return TlsFiles(self.keys / TLS_CERTIFICATE, self.keys / TLS_KEY, ca)

@@ -13,6 +13,7 @@ from services.gateway.errors import HANDLERS, Guard
 from services.gateway.express import Express
 from services.gateway.gateway import Gateway
 from services.gateway.management import listing_routes, management_routes
+from services.gateway.requests import Requests
 from services.gateway.tokens import token_routes
 from services.gateway.v2 import answer, health_routes, v2_routes
 
@@ -42,7 +43,11 @@ def make_app(gateway: Gateway) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         exception_handlers=HANDLERS,
-        middleware=[Middleware(Guard), Middleware(Express, gateway=gateway)],
+        middleware=[
+            Middleware(Requests, gateway=gateway),
+            Middleware(Guard),
+            Middleware(Express, gateway=gateway),
+        ],
     )
     api.include_router(health_routes(gateway))
     guarded: tuple[tuple[APIRouter, Role], ...] = (

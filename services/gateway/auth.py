@@ -9,6 +9,7 @@ from fastapi import Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from libmpc.access import Role
+from services.common.exchange import current
 from services.gateway.access import Access, Holder, check_role
 from services.gateway.errors import unknown_model
 
@@ -23,6 +24,7 @@ def enter(access: Access, request: Request, role: Role) -> Holder:
         AuthenticationError: there is none (401), or its role is not enough (403).
     """
     holder = access.identify(request.headers.get("authorization", ""))
+    current().token = holder.id
     check_role(holder, role)
     return holder
 

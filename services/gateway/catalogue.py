@@ -40,6 +40,7 @@ class Catalogue:
     def __init__(self, parties: Parties) -> None:
         self._parties = parties
         self._digests: dict[str, str] = {}
+        self.names: frozenset[str] = frozenset()  # of all models, when they were last listed
         self._refreshing: asyncio.Task[dict[str, str]] | None = None
 
     async def views(self) -> list[ModelView]:
@@ -125,6 +126,7 @@ class Catalogue:
         listed = await self._parties.models(0)
         digests = {state.name: state.model for state in listed.models}
         self._digests = dict(digests)
+        self.names = frozenset(digests)
         return digests
 
     def _refreshed(self, task: asyncio.Task[dict[str, str]]) -> None:

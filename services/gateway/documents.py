@@ -16,6 +16,9 @@ class ErrorBody(BaseModel):
     code: str | None = Field(
         None, description="One word for it, where there is one; docs/rest.md lists them."
     )
+    request: str = Field(
+        "", description="The request's id, by which the gateway's operator finds it in the log."
+    )
 
 
 class ServerMetadata(BaseModel):

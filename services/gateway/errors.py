@@ -1,4 +1,4 @@
-"""Every error as ``{"error": ...}``, and none with a stack trace or a piece of a body in it."""
+"""Every error as ``{"error": ..., "request": id}``; no stack trace, no piece of a body in it."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from libmpc.errors import ModelNotFoundError, ServiceError, UnavailableError
 from libmpc.party.messages import Refusal
 from libmpc.wire.errors import WireError
+from services.common.exchange import current
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +98,11 @@ def error_response(
     code: str = "",
 ) -> Response:
     """The one form that all errors have."""
-    document = {"error": message, "code": code} if code else {"error": message}
+    document = {"error": message}
+    if code:
+        document["code"] = code
+    if request := current().id:
+        document["request"] = request
     response = Response(json.dumps(document), status, headers, media_type="application/json")
     if retry_after is not None:
         response.headers["Retry-After"] = str(max(1, math.ceil(retry_after)))

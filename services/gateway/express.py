@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from starlette.requests import Request
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from libmpc.errors import ServiceError
@@ -16,6 +17,7 @@ from services.gateway.gateway import Gateway
 from services.gateway.inference import infer
 
 _INFER = re.compile(r"/v2/models/([^/]+)/infer")
+_ROUTE = Route("/v2/models/{name}/infer", lambda request: None)  # what it is called in logs
 
 
 class Express:
@@ -32,6 +34,7 @@ class Express:
         if found is None:
             await self._app(scope, receive, send)
             return
+        scope["route"] = _ROUTE
         request = Request(scope, receive, send)
         try:
             holder = self._enter(request)

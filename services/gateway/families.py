@@ -10,6 +10,7 @@ OUTCOMES = (*BY_STATUS.values(), "rejected", "disconnected")
 BY_REFUSAL = {
     400: "invalid",
     401: "unauthorized",
+    403: "forbidden",
     404: "not_found",
     408: "slow_body",
     409: "conflict",
@@ -47,7 +48,27 @@ REFUSALS = Family(
 DURATION = Family(
     "libmpc_gateway_query_duration_seconds",
     "histogram",
-    "From the end of a query's body to its answer, answered queries only.",
+    "From the end of a query's body to its end; queries whose body was not read are left out.",
+    {"model": "a stored model's name, or empty", "outcome": _values(OUTCOMES)},
+)
+REQUESTS = Family(
+    "libmpc_gateway_requests",
+    "counter",
+    "HTTP requests of all kinds.",
+    {
+        "method": "`GET`, `POST`, `PUT`, `DELETE`, `other`",
+        "route": "as in the OpenAPI document, such as `/v2/models/{name}/infer`, or `other`",
+        "status": "the HTTP status; 499: the sender went away before",
+    },
+)
+READY = Family(
+    "libmpc_gateway_ready", "gauge", "1 while queries can be answered; looked at every 5 s."
+)
+PARTY_VERSION = Family(
+    "libmpc_gateway_party_version_info",
+    "gauge",
+    "1 for the version of libmpc that a party said it is when it was last asked.",
+    {"party": "`0`, `1`, `2`", "triple": _TRIPLE, "version": "that version"},
 )
 PHASE = Family(
     "libmpc_gateway_query_phase_seconds",
@@ -107,7 +128,7 @@ FAILOVERS = Family(
 LINKS = LinkFamilies.of("libmpc_gateway", "party", "`0`, `1`, `2`")
 
 FAMILIES = (
-    *(QUERIES, REFUSALS, DURATION, PHASE, BATCH_QUERIES, BATCH_IMAGES),
-    *(QUEUE, BATCHES, BODY_BYTES, PARTY_UP, *LINKS.all),
+    *(READY, REQUESTS, QUERIES, REFUSALS, DURATION, PHASE, BATCH_QUERIES, BATCH_IMAGES),
+    *(QUEUE, BATCHES, BODY_BYTES, PARTY_UP, PARTY_VERSION, *LINKS.all),
     *(TRIPLE_READY, TRIPLE_LOAD, TRIPLE_QUERIES, FAILOVERS),
 )

@@ -55,6 +55,7 @@ class Gateway:
         self.router = Router(lambda number: make(number, metrics=self.metrics), timers)
         self.router.resize(triples)
         self.pusher = Pusher(self.router.first.parties, settings.push_timeout)
+        self.metrics.stored = self.router.names
         self.memory = Memory(settings.memory_bytes, self.metrics.body_bytes.inc)
         self._leaving: dict[Triple, asyncio.Task[None]] = {}
         self._closing: set[asyncio.Task[None]] = set()

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from libmpc.errors import ServiceError
 from libmpc.wire.errors import WireError
+from services.common.exchange import Exchange, current
 from services.gateway.access import Holder
 from services.gateway.auth import check_sees
 from services.gateway.bodies import Body
@@ -28,34 +29,45 @@ async def infer(gateway: Gateway, name: str, request: Request, holder: Holder) -
         WireError: the request is malformed.
         ClientDisconnect: nobody waits any more.
     """
+    call = current()
     try:
         check_sees(holder, name)
-        return await _infer(gateway, name, request, holder)
+        return await _infer(gateway, name, request, holder, call)
     except ClientDisconnect:
-        gateway.metrics.ended("disconnected")
+        gateway.metrics.ended("disconnected", call.model, _since(gateway, call))
         raise
     except ServiceError as error:
         if error.status in (404, 409):
             gateway.router.forget(name)
-        gateway.metrics.failed(error)
+        gateway.metrics.failed(error, call.model, _since(gateway, call))
         raise
     except WireError:
-        gateway.metrics.refused(400)
+        gateway.metrics.refused(400, seconds=_since(gateway, call))
         raise
 
 
-async def _infer(gateway: Gateway, name: str, request: Request, holder: Holder) -> Response:
+def _since(gateway: Gateway, call: Exchange) -> float | None:
+    """Seconds since the body was there."""
+    return None if call.read is None else gateway.timers.now() - call.read
+
+
+async def _infer(
+    gateway: Gateway, name: str, request: Request, holder: Holder, call: Exchange
+) -> Response:
     settings, now = gateway.settings, gateway.timers.now
     with gateway.memory.lease() as lease:
         stream = Body(request, settings.max_infer_bytes, settings.body_idle_timeout, lease)
         arrived = now()
         body = await stream.all()
-        read = now()
+        read = call.read = now()
         parsed = parse_infer(body, request.headers.get(HEADER_LENGTH), settings.max_json_bytes)
         header, router = parsed.header, gateway.router
+        call.images, call.query = header.batch, header.number[:8]
         triple = router.of(header) or await router.find(header)
         with router.counting(triple):
             await triple.catalogue.check(name, header.model)
+        # SECURITY: only now: metrics and logs have the names of models that there are.
+        call.model = name
         timeout = min(parsed.timeout or settings.query_timeout, settings.max_query_timeout)
         client = request.client.host if request.client is not None else ""
         # The parties open nothing whose shape is not the header's, so no query has more images
@@ -73,7 +85,7 @@ async def _infer(gateway: Gateway, name: str, request: Request, holder: Holder) 
     content, headers = encode_infer(name, parsed, replies)
     if (hint := router.hint(header.batch)) is not None:
         headers[TRIPLE] = str(hint)
-    gateway.metrics.answered(read, arrived, query.since, query.launched, replied, now())
+    gateway.metrics.answered(name, read, arrived, query.since, query.launched, replied, now())
     return Response(content, headers=headers)
 
 

@@ -18,6 +18,7 @@ from services.common.health import health_app
 from services.common.http1_server import Http1Server
 from services.common.http2 import connect_stream
 from services.common.loop import run_loop
+from services.common.machine import Machine
 from services.common.telemetry import setup_logging
 from services.gateway.app import make_app
 from services.gateway.gateway import Gateway
@@ -28,6 +29,8 @@ logger = logging.getLogger("libmpc.gateway")
 
 #: what is under way when the gateway is told to stop has this long
 DRAIN_SECONDS = 1.0
+#: how often the gateway asks itself whether it is ready, for the metric
+READINESS_SECONDS = 5.0
 
 
 def run(config: Path) -> None:
@@ -116,6 +119,8 @@ async def serve(settings: GatewaySettings) -> None:
         timers=LoopTimers(),
         triples=dialer.deployment.triples,
     )
+    machine = Machine(settings.data, settings.certificates())
+    machine.register(gateway.metrics.registry)
     tls = dialer.tls if settings.https else None
     public = Http1Server(make_app(gateway), settings.host, settings.port, tls)
     internal = Http1Server(
@@ -145,6 +150,7 @@ async def serve(settings: GatewaySettings) -> None:
         # Installed explicitly: a shell's background job starts with SIGINT ignored.
         loop.add_signal_handler(number, stop.set)
     on_hangup(renew)
+    watches = [asyncio.ensure_future(w) for w in (machine.watch(), _watch_readiness(gateway))]
     try:
         gateway.start()
         await internal.start()
@@ -153,5 +159,14 @@ async def serve(settings: GatewaySettings) -> None:
         await stop.wait()
     finally:
         logger.info("gateway stops")
+        for watch in watches:
+            watch.cancel()
         await gateway.drain(DRAIN_SECONDS)
         await asyncio.gather(public.stop(), internal.stop(), gateway.close())
+
+
+async def _watch_readiness(gateway: Gateway) -> None:
+    """Keep the metric of readiness true, whether or not anybody asks for the health."""
+    while True:
+        gateway.metrics.ready = not await gateway.reason()
+        await asyncio.sleep(READINESS_SECONDS)

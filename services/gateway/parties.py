@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from libmpc.errors import ServiceError, UnavailableError
@@ -28,6 +28,7 @@ class Parties:
         links: to parties 0, 1 and 2.
         call_timeout: seconds that a party may take to answer a short question.
         commit_timeout: seconds to go on trying when a party is lost in the middle of a change.
+        heard: told which version each party says it is, whenever it is asked.
     """
 
     def __init__(
@@ -37,11 +38,13 @@ class Parties:
         *,
         call_timeout: float,
         commit_timeout: float,
+        heard: Callable[[int, str], None] = lambda party, version: None,
     ) -> None:
         self.links = links
         self._timers = timers
         self._call_timeout = call_timeout
         self._commit_timeout = commit_timeout
+        self._heard = heard
         self._reason = ""
         self._asked: float | None = None
         self._asking: asyncio.Task[str] | None = None
@@ -100,6 +103,7 @@ class Parties:
                 status = PartyStatus.parse(answer)
             except WireError:
                 return f"party {party} gave no proper answer; see its log"
+            self._heard(party, status.version)
             if not status.ready:
                 return f"party {party} is not ready: {status.reason}"
             statuses.append(status)

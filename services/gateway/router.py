@@ -227,6 +227,10 @@ class Router:
             return ""
         return "; ".join(f"triple {number}: {reason}" for number, reason in enumerate(reasons))
 
+    def names(self) -> set[str]:
+        """The models that there were when they were last listed."""
+        return {name for triple in self.triples for name in triple.catalogue.names}
+
     def forget(self, name: str) -> None:
         """What was known of a model's name may have changed."""
         for triple in self.triples:

@@ -120,6 +120,14 @@ class GatewaySettings(ServiceSettings):
         16 * MIB, ge=1, description="Most bytes in one batch, unless one query has more."
     )
 
+    log_requests: bool | None = Field(
+        None,
+        description="A line in the log for every request; unless set, where `log_json` is.",
+    )
+    log_addresses: bool = Field(
+        False, description="Have the senders' addresses in these lines, which are personal data."
+    )
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         shared = self.token_sha256

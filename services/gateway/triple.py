@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol
 
 from libmpc.clock import Clock
@@ -79,6 +80,7 @@ class Triple:
             timers,
             call_timeout=settings.call_timeout,
             commit_timeout=settings.commit_timeout,
+            heard=partial(metrics.heard, number),
         )
         self.catalogue = Catalogue(self.parties)
         self.batcher = Batcher(self.links, timers, _batch_settings(settings), metrics)

@@ -10,6 +10,26 @@ OUTCOMES = (*BY_STATUS.values(), "rejected")
 
 READY = Family("libmpc_party_ready", "gauge", "1 while an epoch is in force.")
 MODELS = Family("libmpc_party_models", "gauge", "Stored models.")
+ALARM = Family(
+    "libmpc_party_dealer_alarm",
+    "gauge",
+    "1 from a failed audit of party 2 on, also after a restart, until an operator has acted.",
+)
+DAMAGED = Family(
+    "libmpc_party_damaged_models",
+    "gauge",
+    "Models that are out of service because their share or record here is damaged.",
+)
+STORAGE_ERRORS = Family(
+    "libmpc_party_storage_errors",
+    "counter",
+    "Times that the disk refused to read or to store something, the audit log included.",
+)
+KEY_AGE = Family(
+    "libmpc_party_envelope_key_age_seconds",
+    "gauge",
+    "Age of the key that queries are sealed to; a new one comes every 1800 s.",
+)
 EPOCHS = Family(
     "libmpc_party_epochs", "counter", "Epochs begun since the start; rising means broken links."
 )
@@ -71,6 +91,19 @@ POOL_BUNDLES = Family(
     "Bundles ready to be used; 0 for long means that the dealer is the bottleneck.",
     _KEY,
 )
+POOL_TARGET = Family(
+    "libmpc_party_pool_target_bundles",
+    "gauge",
+    "Bundles that party 0 wants to have ready; far fewer for long means that demand is above what"
+    " is dealt.",
+    _KEY,
+)
+POOL_WAITS = Family(
+    "libmpc_party_pool_waits",
+    "counter",
+    "Runs that found no bundle ready at party 0 and waited for the dealer.",
+    _KEY,
+)
 POOL_BYTES = Family("libmpc_party_pool_bytes", "gauge", "Memory of the bundles that are ready.")
 POOL_LIMIT = Family(
     "libmpc_party_pool_limit_bytes", "gauge", "The setting `pool_bytes`; party 0's value counts."
@@ -106,8 +139,30 @@ BUNDLE_PHASE = Family(
 STREAMS = Family("libmpc_party_streams", "gauge", "Streamed bundles under way.")
 
 FAMILIES = (
-    *(READY, MODELS, EPOCHS, LINK_UP, GATEWAY_LINKS, *LINKS.all),
+    *(
+        READY,
+        MODELS,
+        ALARM,
+        DAMAGED,
+        STORAGE_ERRORS,
+        KEY_AGE,
+        EPOCHS,
+        LINK_UP,
+        GATEWAY_LINKS,
+        *LINKS.all,
+    ),
     *(QUERIES, QUERY_PHASE, RUN_PHASE, ROUND, RUN_QUERIES, RUN_IMAGES, RUNS, ROWS, FAILURES),
-    *(POOL_BUNDLES, POOL_BYTES, POOL_LIMIT, DEALT, PREPARED, USED, DROPPED, AUDITS),
+    *(
+        POOL_BUNDLES,
+        POOL_TARGET,
+        POOL_WAITS,
+        POOL_BYTES,
+        POOL_LIMIT,
+        DEALT,
+        PREPARED,
+        USED,
+        DROPPED,
+        AUDITS,
+    ),
     *(BUNDLE_PHASE, STREAMS),
 )

@@ -24,6 +24,7 @@ from services.common.health import health_app
 from services.common.http1_server import Http1Server
 from services.common.http2 import Http2Server, LinkEndpoint, connect_stream
 from services.common.loop import run_loop
+from services.common.machine import Machine
 from services.common.memory import forget_compiler, keep_large_buffers
 from services.common.telemetry import setup_logging
 from services.party.app import make_app
@@ -77,6 +78,9 @@ async def _serve(settings: PartySettings) -> None:
         audit,
         settings.data / FILE_NAME,
     )
+    machine = Machine(settings.data, settings.certificates())
+    registry = party_registry(node)
+    machine.register(registry)
     endpoint = LinkEndpoint(node.accept)
     server = Http2Server(make_app(node), settings.host, settings.port, tls, endpoint=endpoint)
     health = Http1Server(
@@ -84,7 +88,7 @@ async def _serve(settings: PartySettings) -> None:
             "libmpc party",
             __version__,
             lambda: node.reason,
-            party_registry(node),
+            registry,
             settings.metrics_token_sha256,
         ),
         settings.health_host,
@@ -105,6 +109,7 @@ async def _serve(settings: PartySettings) -> None:
         # Installed explicitly: a shell's background job starts with SIGINT ignored.
         loop.add_signal_handler(number, stop.set)
     on_hangup(renew)
+    watch = asyncio.ensure_future(machine.watch())
     try:
         await health.start()
         # No query may wait for a compiler; until then nobody can reach this party.
@@ -116,6 +121,7 @@ async def _serve(settings: PartySettings) -> None:
         await stop.wait()
     finally:
         log.info("party %d stops", settings.index)
+        watch.cancel()
         await node.close()
         await server.stop()
         await health.stop()

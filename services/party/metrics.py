@@ -29,6 +29,10 @@ class PartyReader:
         node = self._node
         yield families.READY, [], 0 if node.reason else 1
         yield families.MODELS, [], len(node.catalog.entries)
+        yield families.ALARM, [], int(bool(node.alarm))
+        yield families.DAMAGED, [], len(node.catalog.damaged)
+        yield families.STORAGE_ERRORS, [], node.storage_errors
+        yield families.KEY_AGE, [], node.key_age
         yield families.EPOCHS, [], node.peers.epochs
         for peer in sorted({0, 1, 2} - {node.index}):
             yield families.LINK_UP, [str(peer)], int(peer in node.peers.links)
@@ -86,6 +90,12 @@ class PartyReader:
         for (name, rung), count in ready.items():
             yield families.POOL_BUNDLES, [name, str(rung)], count
         yield families.POOL_BYTES, [], size
+        wanted: Counter[tuple[str, int]] = Counter()
+        for (variant, rung), target in self._node.pool_targets.items():
+            if (entry := find(variant)) is not None:
+                wanted[entry.record.name, rung] += target
+        for (name, rung), count in wanted.items():
+            yield families.POOL_TARGET, [name, str(rung)], count
 
     def _bundle_bytes(self, entry: Entry, rung: int) -> int:
         key = (entry.variant, rung)
@@ -112,6 +122,7 @@ class PartyReader:
             yield families.PREPARED, key, counts.prepared
             yield families.USED, key, counts.used
             yield families.DROPPED, key, counts.dropped
+            yield families.POOL_WAITS, key, counts.waits
             passed = counts.audited - counts.audits_failed
             yield families.AUDITS, [*key, "passed"], passed
             yield families.AUDITS, [*key, "failed"], counts.audits_failed

@@ -105,7 +105,7 @@ def test_a_refusal_keeps_its_status(party: int, status: int) -> None:
             r.parties[1 - party].refusals[Kind.BATCH] = vague
             response = await r.infer()
             assert response.status_code == status
-            assert response.json() == {"error": "because"}
+            assert response.json()["error"] == "because"
             assert "Retry-After" not in response.headers
 
     run(work())
@@ -125,7 +125,7 @@ def test_a_vague_refusal_waits_a_moment_for_a_better_one() -> None:
             r.timers.advance(GRACE_SECONDS)
             response = await query
             assert response.status_code == 503
-            assert response.json() == {"error": "party 0: no bundle in time"}
+            assert response.json()["error"] == "party 0: no bundle in time"
             assert response.headers["Retry-After"] == "7"
 
     run(work())

@@ -226,7 +226,7 @@ def test_headers_that_are_refused(headers: dict[str, str], status: int) -> None:
         async with rig() as r:
             response = await r.client.post(URL, content=b"{}", headers=headers)
             assert response.status_code == status
-            assert set(response.json()) == {"error"}
+            assert set(response.json()) == {"error", "request"}
 
     run(work())
 
@@ -241,7 +241,15 @@ def test_metrics_count_outcomes() -> None:
             for outcome, count in (("answered", 1), ("rejected", 1), ("invalid", 1)):
                 labels = {"outcome": outcome}
                 assert value("libmpc_gateway_queries_total", labels) == count
-            assert value("libmpc_gateway_query_duration_seconds_count") == 1
+            duration = "libmpc_gateway_query_duration_seconds_count"
+            assert value(duration, {"model": "digits", "outcome": "answered"}) == 1
+            # Their models are none that there are, so they have no name here.
+            for outcome in ("rejected", "invalid"):
+                assert value(duration, {"model": "", "outcome": outcome}) == 1
+            infer = {"method": "POST", "route": "/v2/models/{name}/infer"}
+            for status, count in (("200", 1), ("404", 1), ("400", 1)):
+                labels = infer | {"status": status}
+                assert value("libmpc_gateway_requests_total", labels) == count
             for phase in PHASES:
                 labels = {"phase": phase}
                 assert value("libmpc_gateway_query_phase_seconds_count", labels) == 1

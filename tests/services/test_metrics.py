@@ -7,12 +7,13 @@ import re
 import pytest
 
 from libmpc.meters import Histogram, Level
-from services.common.metrics import BUILD, Family, make_registry
+from services.common.machine import COMMON
+from services.common.metrics import Family, make_registry
 from services.gateway import families as gateway
 from services.gateway.metrics import Metrics
 from services.party import families as party
 
-ALL = (BUILD, *party.FAMILIES, *gateway.FAMILIES)
+ALL = (*COMMON, *party.FAMILIES, *gateway.FAMILIES)
 _NOT_BASE_UNITS = r"(^|_)(ms|us|ns|milliseconds?|minutes?|hours?|kb|mb|kib|mib|bits|percent)(_|$)"
 
 every_family = pytest.mark.parametrize("family", ALL, ids=lambda family: family.name)
@@ -20,7 +21,7 @@ every_family = pytest.mark.parametrize("family", ALL, ids=lambda family: family.
 
 @every_family
 def test_names_keep_prometheus_rules(family: Family) -> None:
-    assert re.fullmatch(r"libmpc_(build|party|gateway)(_[a-z]+)+", family.name)
+    assert re.fullmatch(r"libmpc_(build|service|party|gateway)(_[a-z]+)+", family.name)
     assert not re.search(_NOT_BASE_UNITS, family.name)
     # The kind is no part of a name, nor is what is added to one when it is scraped.
     assert not re.search(r"_(total|sum|count|bucket|gauge|counter|histogram)($|_)", family.name)
