@@ -37,6 +37,11 @@ class Metrics:
         self._up = [False, False, False]
         self.registry = make_registry("gateway", families.FAMILIES, self._read)
 
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """Queries so far, by how they ended."""
+        return dict(self._outcomes)
+
     def answered(self, body: float, *moments: float) -> None:
         """Count a query that was answered.
 
