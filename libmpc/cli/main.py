@@ -25,6 +25,7 @@ from libmpc.cli import (
     query,
     reference,
     service,
+    status,
     storage_key,
     token,
     up,
@@ -75,7 +76,7 @@ def _options(
 
 _GROUPS = (
     *(demo, init, up, service, token, keys, storage_key, audit, push, models, query, evaluate),
-    *(bench, reference, explain, check),
+    *(status, bench, reference, explain, check),
 )
 for group in _GROUPS:
     group.register(app)

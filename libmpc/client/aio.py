@@ -22,6 +22,7 @@ from libmpc.client.http import Operation, Pause, Request, Response, too_slow
 from libmpc.client.many import IN_FLIGHT, Batches, Counted, Part, check_in_flight
 from libmpc.client.retry import RetryPolicy
 from libmpc.client.session import Session
+from libmpc.client.status import Status
 from libmpc.clock import Clock, SystemClock
 from libmpc.errors import LibmpcError
 from libmpc.wire.descriptor import Descriptor
@@ -187,6 +188,10 @@ class AsyncClient:
         except TimeoutError:
             raise too_slow(request.gateway, request.timeout) from None
         return shell.response(answer, chunks)
+
+    async def status(self) -> Status:
+        """What the gateway and the parties say of themselves; see ``Client.status``."""
+        return await self._run(self._session.status())
 
     async def close(self) -> None:
         """Close all connections."""

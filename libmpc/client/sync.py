@@ -19,6 +19,7 @@ from libmpc.client.many import IN_FLIGHT, Batches, Counted, Part
 from libmpc.client.retry import RetryPolicy
 from libmpc.client.runner import PausingClock, Runner, begin, each
 from libmpc.client.session import Session
+from libmpc.client.status import Status
 from libmpc.wire.descriptor import Descriptor
 
 
@@ -218,6 +219,17 @@ class Client:
             ServiceError: as for ``query``.
         """
         return self._runner.run(self._session.models())
+
+    def status(self) -> Status:
+        """What the gateway and the parties say of themselves, this moment; see ``Status``.
+
+        Nobody has signed this; nothing should be decided by it. It is asked for once, without
+        retries. A client's token sees its own models only, and not how much others ask.
+
+        Raises:
+            ServiceError: the gateway cannot be reached, or is older than this.
+        """
+        return self._runner.run(self._session.status())
 
     def close(self) -> None:
         """Close all connections."""

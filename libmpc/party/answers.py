@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from libmpc._version import __version__
@@ -13,14 +14,24 @@ from libmpc.errors import IntegrityError, LibmpcError, UnavailableError
 from libmpc.party.catalog import Catalog
 from libmpc.party.desk import QueryDesk
 from libmpc.party.entry import Entry
-from libmpc.party.messages import Batch, Commit, ModelList, ModelState, PartyStatus
+from libmpc.party.messages import (
+    MAX_POOLS,
+    Batch,
+    Commit,
+    ModelList,
+    ModelState,
+    PartyReport,
+    PartyStatus,
+    PoolLevel,
+)
+from libmpc.party.pool import PoolKey
 from libmpc.party.proofs import stored_manifest
 from libmpc.party.queries import Query
 from libmpc.party.records import Record
 from libmpc.sealing.hpke_keys import HpkeKeys
 from libmpc.wire.envelope import PushPlaintext
 from libmpc.wire.headers import PushHeader, QueryHeader, push_info
-from libmpc.wire.lifetime import check_expiry
+from libmpc.wire.lifetime import check_expiry, to_millis
 from libmpc.wire.manifest import model_digest
 from libmpc.wire.signed import Signed
 
@@ -36,6 +47,8 @@ class Condition(Protocol):
     def reason(self) -> str: ...
     @property
     def submit(self) -> Callable[[Sequence[Query]], None] | None: ...
+    @property
+    def pool_levels(self) -> Mapping[PoolKey, int]: ...
 
 
 class Answers:
@@ -71,6 +84,7 @@ class Answers:
         self._lock = lock
         self._condition = condition
         self._changed = changed
+        self._born = clock.monotonic()
         self._pushing = asyncio.Lock()  # one at a time: a push takes a multiple of its share
 
     def status(self) -> PartyStatus:
@@ -82,6 +96,20 @@ class Answers:
             reason=self._condition.reason,
             epoch=epoch.hex() if epoch else None,
             models=len(self._catalog.entries),
+        )
+
+    def report(self) -> PartyReport:
+        ready: Counter[tuple[str, int]] = Counter()
+        # By name, whatever is answered: levels follow from the load and from no input.
+        for (variant, rung), level in self._condition.pool_levels.items():
+            if (entry := self._catalog.find(variant)) is not None:
+                ready[entry.record.name, rung] += level
+        pools = [PoolLevel(model=m, rung=r, ready=n) for (m, r), n in sorted(ready.items())]
+        return PartyReport(
+            **dict(self.status()),
+            uptime_seconds=self._clock.monotonic() - self._born,
+            clock_ms=to_millis(self._clock.now()),
+            pools=tuple(pools[:MAX_POOLS]),
         )
 
     def key(self) -> Signed:

@@ -4,6 +4,7 @@ A request is a message whose ``bundle`` is the gateway's request number; the ans
 has the HTTP status in ``step``. The payloads::
 
     STATUS, KEYS, MODELS  nothing                              → PartyStatus, Signed, ModelList
+    STATUS                anything, which older parties ignore → PartyReport
     PREPARE               u32 length | PushHeader | envelope   → Signed receipt
     COMMIT                Commit                               → {}
     COMMAND               Signed command                       → {}
@@ -24,7 +25,15 @@ from libmpc.link import Buffer, Link, LinkError, Message
 from libmpc.party.auditor import Auditor
 from libmpc.party.budget import SHORT_BYTES, Account, MessageBudget
 from libmpc.party.framing import split
-from libmpc.party.messages import Batch, Commit, Kind, ModelList, PartyStatus, Refusal
+from libmpc.party.messages import (
+    Batch,
+    Commit,
+    Kind,
+    ModelList,
+    PartyReport,
+    PartyStatus,
+    Refusal,
+)
 from libmpc.party.meters import Meters
 from libmpc.party.refusals import refuse
 from libmpc.wire.command import Command
@@ -42,6 +51,7 @@ class Node(Protocol):
     """What the requests are carried out on."""
 
     def status(self) -> PartyStatus: ...
+    def report(self) -> PartyReport: ...
     def key(self) -> Signed: ...
     def models(self) -> ModelList: ...
     async def prepare(self, header: PushHeader, envelope: memoryview) -> Signed: ...
@@ -119,7 +129,7 @@ class GatewayPort:
         node, record, gateway = self._node, self._auditor.change, self._link.peer_key
         match kind:
             case Kind.STATUS:
-                return node.status().encode()
+                return (node.report() if payload else node.status()).encode()
             case Kind.KEYS:
                 return node.key().encode()
             case Kind.MODELS:

@@ -15,12 +15,14 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 from libmpc.wire.errors import WireError
 from libmpc.wire.fields import MAX_VALUES, Hex16, Hex32, too_many_values
 from libmpc.wire.headers import QueryHeader
+from libmpc.wire.names import MAX_NAME
 from libmpc.wire.signed import Signed
 
 MAX_CONTROL_BYTES = 4 << 20
 MAX_BATCH_QUERIES = 1024
 MAX_FAULTS = 256
 MAX_MODELS = 4096
+MAX_POOLS = 1024
 MAX_GROUP = 64
 """Bundles that are dealt together."""
 
@@ -261,6 +263,29 @@ class PartyStatus(Report):
     reason: str
     epoch: str | None
     models: int
+
+
+class PoolLevel(Control):
+    """Bundles that are ready: of one stored model, by its name, at one batch size."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    model: Annotated[str, Field(max_length=MAX_NAME)]
+    rung: Rung
+    ready: Annotated[int, Field(ge=0, le=1 << 32)]
+
+
+class PartyReport(PartyStatus):
+    """What a party says beyond its status, for people to look at; nothing is decided by it.
+
+    Fields that are not known are ignored: a party may be newer than the gateway that asks it.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    uptime_seconds: Annotated[float, Field(ge=0)]
+    clock_ms: Annotated[int, Field(ge=0, le=1 << 53)]
+    pools: Annotated[tuple[PoolLevel, ...], Field(max_length=MAX_POOLS), FailFast()] = ()
 
 
 class Commit(Control):

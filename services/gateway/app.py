@@ -14,6 +14,7 @@ from services.gateway.express import Express
 from services.gateway.gateway import Gateway
 from services.gateway.management import listing_routes, management_routes
 from services.gateway.requests import Requests
+from services.gateway.status import status_routes
 from services.gateway.tokens import token_routes
 from services.gateway.v2 import answer, health_routes, v2_routes
 
@@ -52,6 +53,7 @@ def make_app(gateway: Gateway) -> FastAPI:
     api.include_router(health_routes(gateway))
     guarded: tuple[tuple[APIRouter, Role], ...] = (
         (listing_routes(gateway), "client"),
+        (status_routes(gateway), "client"),
         (v2_routes(gateway), "client"),
         (openapi_route(api), "client"),
         (management_routes(gateway), "owner"),

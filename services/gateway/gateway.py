@@ -46,6 +46,8 @@ class Gateway:
         self.settings = settings
         self.deployment = deployment
         self.timers = timers
+        self.clock = clock
+        self.born = clock.monotonic()
         self.metrics = Metrics()
         shared = settings.token_sha256
         digest = None if shared is None else shared.get_secret_value()

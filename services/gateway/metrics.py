@@ -66,6 +66,11 @@ class Metrics:
         self._triples: dict[int, TripleMeters] = {}
         self.registry = make_registry("gateway", families.FAMILIES, self._read)
 
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """Queries so far, by how they ended."""
+        return dict(self._outcomes)
+
     def request(self, method: str, route: str, status: int) -> None:
         """Count an HTTP request; all three are one of few."""
         self._requests[method, route, status] += 1

@@ -13,7 +13,7 @@ from libmpc import __version__
 from tests.cli.run import Cli
 
 ROOT = Path(__file__).parents[2]
-CLIENT = ("push", "models", "serve", "stop", "delete", "query", "evaluate", "bench")
+CLIENT = ("push", "models", "serve", "stop", "delete", "query", "evaluate", "bench", "status")
 SERVICES = ("init", "up", "party", "gateway", "token", "keys", "storage-key", "audit")
 OTHERS = (*SERVICES, "reference", "explain", "check", "demo")
 COMMANDS = (*CLIENT, *OTHERS)

@@ -154,6 +154,17 @@ def controls() -> dict[str, messages.Control]:
         messages.Refusal(status=429, error="later", retry_after=1.5),
         messages.ModelList(models=(state,)),
         messages.PartyStatus(party=1, version="1", ready=True, reason="", epoch=None, models=1),
+        messages.PartyReport(
+            party=1,
+            version="1",
+            ready=True,
+            reason="",
+            epoch=None,
+            models=1,
+            uptime_seconds=1.5,
+            clock_ms=7,
+            pools=(messages.PoolLevel(model="mnist", rung=8, ready=2),),
+        ),
         messages.Commit(model=H32, receipts=(signed, signed, signed)),
         EpochReport(transcripts={"0": H32, "2": H32}, epoch=H32),
         CatalogReport(

@@ -18,6 +18,7 @@ from libmpc.party.messages import (
     Kind,
     ModelList,
     ModelState,
+    PartyReport,
     PartyStatus,
     Refusal,
 )
@@ -74,6 +75,7 @@ class FakeParty:
         down: refuses new links.
         frozen: hears, and says nothing.
         holding: keeps the batches that arrive in ``held`` until ``release``.
+        report, raw_report: what it says of itself where it is new enough for more than its status.
         refusals: what to refuse, by kind.
         heard: every request: kind and payload.
         batches: the numbers of the queries in each batch that has arrived.
@@ -86,6 +88,8 @@ class FakeParty:
     holding: bool = False
     ready: bool = True
     epoch: str = "e1"
+    report: PartyReport | None = None
+    raw_report: bytes | None = None
     models: list[ModelState] = field(default_factory=list)
     refusals: dict[Kind, Refusal] = field(default_factory=dict)
     on_request: Callable[[Kind], None] = lambda kind: None
@@ -145,6 +149,10 @@ class FakeParty:
     def _answer(self, kind: Kind, payload: bytes) -> bytes:
         document: Control | Signed
         match kind:
+            case Kind.STATUS if payload and self.raw_report is not None:
+                return self.raw_report
+            case Kind.STATUS if payload and self.report is not None:
+                document = self.report
             case Kind.STATUS:
                 document = PartyStatus(
                     party=self.index,

@@ -24,6 +24,7 @@ NEEDED = {
     ("GET", "/v2"): "client",
     ("GET", "/v2/keys"): "client",
     ("GET", "/v2/models"): "client",
+    ("GET", "/v2/status"): "client",
     ("GET", "/v2/models/{name}"): "client",
     ("GET", "/v2/models/{name}/ready"): "client",
     ("POST", "/v2/models/{name}/infer"): "client",

@@ -1,0 +1,195 @@
+"""A deployment as its gateway describes it, at one moment. Nobody has signed this."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from libmpc.client.card import ModelSummary, parse_summaries
+from libmpc.client.http import parse_object
+from libmpc.errors import IntegrityError
+
+T = TypeVar("T")
+_MAX_TEXT = 500
+
+
+@dataclass(frozen=True)
+class PoolState:
+    """Bundles of one model that are ready at an evaluator, for runs of ``batch`` images."""
+
+    model: str
+    batch: int
+    ready: int
+
+
+@dataclass(frozen=True)
+class PartyState:
+    """One process of a party; ``None`` is what it does not say, since it is down or older.
+
+    Attributes:
+        up: whether the gateway has a link to it.
+        reason: why it is not ready; empty when it is.
+        epoch: the first digits of its epoch's id.
+        uptime: seconds.
+        clock: Unix seconds.
+    """
+
+    party: int
+    up: bool
+    ready: bool
+    reason: str
+    version: str | None
+    epoch: str | None
+    uptime: float | None
+    clock: float | None
+    pools: tuple[PoolState, ...]
+
+
+@dataclass(frozen=True)
+class TripleState:
+    """One process of each party, which answer queries together."""
+
+    triple: int
+    ready: bool
+    reason: str
+    parties: tuple[PartyState, ...]
+
+
+@dataclass(frozen=True)
+class GatewayState:
+    """The gateway that was asked.
+
+    Attributes:
+        uptime: seconds.
+        clock: Unix seconds.
+        waiting, batches: queries that wait, batches under way; ``None``: not for this token.
+        queries: since its start, by how they ended; empty: not for this token.
+    """
+
+    version: str
+    uptime: float
+    clock: float
+    waiting: int | None
+    batches: int | None
+    queries: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Status:
+    """A deployment at one moment.
+
+    Attributes:
+        ready: whether queries can be answered.
+        reason: why not; empty when they can.
+        models: those that the token may see.
+    """
+
+    ready: bool
+    reason: str
+    gateway: GatewayState
+    triples: tuple[TripleState, ...]
+    models: tuple[ModelSummary, ...]
+
+    def pools(self, model: str) -> dict[int, int]:
+        """Bundles that are ready by batch size: at both evaluators, of all triples together."""
+        found: dict[int, int] = {}
+        for triple in self.triples:
+            levels = [
+                {pool.batch: pool.ready for pool in party.pools if pool.model == model}
+                for party in triple.parties[:2]
+            ]
+            for batch in set().union(*levels):
+                least = min(level.get(batch, 0) for level in levels)
+                found[batch] = found.get(batch, 0) + least
+        return dict(sorted(found.items()))
+
+
+def parse_status(body: bytes) -> Status:
+    """The gateway's answer. What it says beyond this is ignored: it may be newer.
+
+    Raises:
+        IntegrityError: it is malformed.
+    """
+    found = parse_object(body)
+    return Status(
+        ready=_get(found, "ready", bool),
+        reason=_text(found, "reason"),
+        gateway=_gateway(_get(found, "gateway", dict)),
+        triples=tuple(_triple(one) for one in _list(found, "triples")),
+        models=tuple(parse_summaries(body)),
+    )
+
+
+def _gateway(found: dict[str, Any]) -> GatewayState:
+    load = found.get("load")
+    known = load if isinstance(load, dict) else {}
+    queries = known.get("queries", {})
+    if not isinstance(queries, dict) or not all(isinstance(n, int) for n in queries.values()):
+        raise _malformed()
+    return GatewayState(
+        version=_text(found, "version"),
+        uptime=float(_get(found, "uptime_seconds", float, int)),
+        clock=_get(found, "clock_ms", int) / 1000,
+        waiting=_get(known, "waiting", int) if known else None,
+        batches=_get(known, "batches", int) if known else None,
+        queries={_printable(name): count for name, count in queries.items()},
+    )
+
+
+def _triple(found: Any) -> TripleState:
+    parties = tuple(_party(one) for one in _list(found, "parties"))
+    if len(parties) != 3:
+        raise _malformed()
+    return TripleState(
+        triple=_get(found, "triple", int),
+        ready=_get(found, "ready", bool),
+        reason=_text(found, "reason"),
+        parties=parties,
+    )
+
+
+def _party(found: Any) -> PartyState:
+    uptime, clock = found.get("uptime_seconds"), found.get("clock_ms")
+    return PartyState(
+        party=_get(found, "party", int),
+        up=_get(found, "up", bool),
+        ready=_get(found, "ready", bool),
+        reason=_text(found, "reason"),
+        version=None if found.get("version") is None else _text(found, "version"),
+        epoch=None if found.get("epoch") is None else _text(found, "epoch"),
+        uptime=None if uptime is None else float(_get(found, "uptime_seconds", float, int)),
+        clock=None if clock is None else _get(found, "clock_ms", int) / 1000,
+        pools=tuple(
+            PoolState(_text(one, "model"), _get(one, "batch", int), _get(one, "ready", int))
+            for one in _list(found, "pools")
+        ),
+    )
+
+
+def _list(found: Any, key: str) -> Sequence[dict[str, Any]]:
+    items = _get(found, key, list)
+    if not all(isinstance(item, dict) for item in items):
+        raise _malformed()
+    return items
+
+
+def _text(found: dict[str, Any], key: str) -> str:
+    return _printable(_get(found, key, str))
+
+
+def _printable(text: str) -> str:
+    """Fit for a terminal: whoever made it may say what they like."""
+    return "".join(c if c.isprintable() else " " for c in text[:_MAX_TEXT])
+
+
+def _get(found: dict[str, Any], key: str, kind: type[T], *others: type) -> T:
+    value = found.get(key)
+    # In JSON true is no number, although Python says so.
+    if not isinstance(value, (kind, *others)) or (kind is not bool and isinstance(value, bool)):
+        raise _malformed()
+    return value  # type: ignore[no-any-return]
+
+
+def _malformed() -> IntegrityError:
+    return IntegrityError("the gateway's status is malformed; is it a libmpc gateway?")
