@@ -31,6 +31,7 @@ Event = Literal[
     "serve",
     "stop",
     "delete",
+    "replica",  # this party's own process of another triple has fetched a share; ``note``: which
     "replaced",  # by a push of the same name
     "settings",  # the deployment file or this party's keys were read anew
     "dealer",  # an audit of party 2 has failed; ``note`` says how

@@ -7,7 +7,6 @@ share every decision, and a test can play the network.
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable, Generator, Mapping
 from typing import TypeVar
@@ -28,14 +27,12 @@ from libmpc.client.card import (
 )
 from libmpc.client.connection import Connection
 from libmpc.client.final import Answer, finish
+from libmpc.client.gateways import Gateways
 from libmpc.client.http import (
     MAX_ANSWER,
-    LostError,
     Operation,
     Pause,
-    Request,
     Response,
-    check,
 )
 from libmpc.client.infer import Sealed, decode_infer, encode_infer
 from libmpc.client.places import Pin, Places
@@ -44,7 +41,6 @@ from libmpc.client.sealed import SealedQuery, encode_batch, seal_query
 from libmpc.client.status import Status, parse_status
 from libmpc.clock import Clock
 from libmpc.errors import (
-    ConfigError,
     ConflictError,
     IntegrityError,
     ModelNotFoundError,
@@ -56,8 +52,6 @@ from libmpc.wire.keys import PartyKey
 from libmpc.wire.lifetime import to_millis
 
 T = TypeVar("T")
-WIRE_MAJOR = "1"
-_VERSION = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}")
 
 
 class Session:
@@ -77,15 +71,13 @@ class Session:
         self._timeout = timeout
         self._lock = threading.Lock()
         self._cards: dict[str, ModelCard] = {}
-        self._greeted: set[str] = set()
-        self._gateway = 0
+        self._gateways = Gateways(connection)
         self._places = Places()
 
     @property
     def gateway(self) -> str:
-        """The gateway in use; the next one of the deployment file follows where one is down."""
-        urls = self.connection.urls
-        return urls[self._gateway % len(urls)]
+        """The gateway in use."""
+        return self._gateways.current
 
     def query(
         self,
@@ -247,46 +239,13 @@ class Session:
         limit: int = MAX_ANSWER,
     ) -> Operation[Response]:
         """One try of a request, after making sure of the gateway."""
-        gateway = self.gateway
-        try:
-            if gateway not in self._greeted:
-                yield from self._greet(gateway, attempts)
-            return (yield from _send(gateway, method, path, attempts, parts, headers, limit))
-        except LostError:
-            self._move_on(gateway)
-            raise
+        return (yield from self._gateways.once(method, path, attempts, parts, headers, limit))
 
     def pause(
         self, attempts: Attempts, error: ServiceError, elsewhere: bool = False
     ) -> Generator[Pause, None, None]:
         """Wait before the next try, or raise ``error`` if there must be none."""
         yield Pause(attempts.after(error, elsewhere))
-
-    def _greet(self, gateway: str, attempts: Attempts) -> Operation[None]:
-        """Make sure, once, that a gateway serves this deployment and speaks this wire version."""
-        answer = (yield from _send(gateway, "GET", "/v2", attempts)).json()
-        deployment = self.connection.deployment
-        if answer.get("name") != "libmpc":
-            raise ConfigError(f"what answers at {gateway} is no libmpc gateway; check the URL")
-        if answer.get("deployment") != deployment.id.hex():
-            raise ConfigError(
-                f"the gateway at {gateway} serves another deployment than the deployment file "
-                f"describes ({deployment.name!r}, {deployment.id.hex()[:8]}...): get the current "
-                "deployment file from whoever runs the gateway"
-            )
-        wire = str(answer.get("wire"))
-        if not _VERSION.fullmatch(wire) or not wire.startswith(f"{WIRE_MAJOR}."):
-            raise ConfigError(
-                f"the gateway at {gateway} does not speak wire version {WIRE_MAJOR}; update libmpc "
-                "here or there"
-            )
-        with self._lock:
-            self._greeted.add(gateway)
-
-    def _move_on(self, gateway: str) -> None:
-        with self._lock:
-            if gateway == self.gateway:
-                self._gateway += 1
 
     # ---- cards
 
@@ -324,17 +283,3 @@ class Session:
         with self._lock:
             if card is not None and self._cards.get(name) is card:
                 del self._cards[name]
-
-
-def _send(
-    gateway: str,
-    method: str,
-    path: str,
-    attempts: Attempts,
-    parts: tuple[bytes, ...] = (),
-    headers: Mapping[str, str] | None = None,
-    limit: int = MAX_ANSWER,
-) -> Operation[Response]:
-    response = yield Request(method, gateway, path, parts, headers or {}, attempts.remaining, limit)
-    assert response is not None
-    return check(gateway, response)

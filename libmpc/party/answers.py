@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from libmpc._version import __version__
 from libmpc.clock import Clock
-from libmpc.errors import IntegrityError, LibmpcError, UnavailableError
+from libmpc.errors import ConflictError, IntegrityError, LibmpcError, UnavailableError
 from libmpc.party.catalog import Catalog
 from libmpc.party.desk import QueryDesk
 from libmpc.party.entry import Entry
@@ -60,6 +60,8 @@ class Answers:
         lock: serialises changes of the catalog.
         condition: the epoch, why there is none, and where queries go.
         changed: called when a model was pushed, served, stopped, replaced or deleted.
+        catch_up: at a replica, which takes no pushes and commands, returns once it holds what
+            the primary holds now; ``None`` at triple 0.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Answers:
         lock: asyncio.Lock,
         condition: Condition,
         changed: Callable[[], None],
+        catch_up: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._index = index
         self._deployment = deployment
@@ -85,6 +88,7 @@ class Answers:
         self._condition = condition
         self._changed = changed
         self._born = clock.monotonic()
+        self._catch_up = catch_up
         self._pushing = asyncio.Lock()  # one at a time: a push takes a multiple of its share
 
     def status(self) -> PartyStatus:
@@ -129,6 +133,7 @@ class Answers:
         return ModelList(models=tuple(sorted(states, key=lambda state: state.name)))
 
     async def prepare(self, header: PushHeader, envelope: memoryview) -> Signed:
+        self._check_managed()
         check_expiry("push", header.expires_ms, self._clock.now(), MAX_PUSH_LIFE_MS)
         info = push_info(self._deployment, header, self._index)
         key_id = header.key_ids[self._index]
@@ -147,14 +152,30 @@ class Answers:
                 return await asyncio.to_thread(self._catalog.prepare, push.manifest, share, entry)
 
     async def commit(self, commit: Commit) -> None:
+        self._check_managed()
         async with self._lock:
             await asyncio.to_thread(self._catalog.commit, commit.model, commit.receipts)
         self._changed()
 
     async def command(self, signed: Signed) -> None:
+        self._check_managed()
         async with self._lock:
             await asyncio.to_thread(self._catalog.command, signed)
         self._changed()
+
+    async def sync(self) -> None:
+        """Return when this party's models are what they are at triple 0 now."""
+        if self._catch_up is not None:
+            await self._catch_up()
+
+    def _check_managed(self) -> None:
+        # SECURITY: a replica changes by its primary only: what was refused or ended there must not
+        # be brought into force here.
+        if self._catch_up is not None:
+            raise ConflictError(
+                "models are pushed, served, stopped and deleted at triple 0; this one follows it",
+                status=409,
+            )
 
     def query_batch(
         self, batch: Batch, envelopes: list[memoryview]

@@ -165,6 +165,11 @@ class Auditor:
             self._add(_difference(old, new), {"model": model, **_whose(stored), "peer": peer})
         await self.flush()
 
+    def handed_over(self, record: Record, triple: int) -> None:
+        """A share goes to this party's own process of another triple."""
+        note = f"its share, encrypted, to triple {triple}"
+        self._add("replica", {"model": record.model, **_whose(record), "note": note})
+
     # ---- writing
 
     def _add(self, event: Event, fields: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ from libmpc.deployment import Deployment
 from libmpc.errors import AuthenticationError, ConflictError, LibmpcError, ModelNotFoundError
 from libmpc.identity.signing import SigningKey
 from libmpc.party.entry import Entry, load_entry
+from libmpc.party.handover import Handed, ModelInForce, check_record, check_share
 from libmpc.party.messages import Commit
 from libmpc.party.places import check_place, check_room, place_of
 from libmpc.party.proofs import check_owner, check_receipts, owner_of, pushed_manifest
@@ -162,8 +163,7 @@ class Catalog:
             replaces=replaces,
         )
         if replaces is not None:
-            self.tombstones = {**self.tombstones, replaces: b""}
-            self._drop(replaces)
+            self._bury(replaces)
         self.prepared = {m: r for m, r in self.prepared.items() if m != model}
         stored = replace(
             record,
@@ -173,6 +173,34 @@ class Catalog:
             num_requests=manifest.num_requests,
         )
         self._put(replace(entry, record=stored))
+
+    # ---- what another process of this party has in force (see ``replica``)
+
+    def check_handed(self, wanted: ModelInForce, handed: Handed) -> tuple[Entry, bytearray]:
+        """Whether what came from there can be used. Takes seconds and changes nothing."""
+        header, store = handed.header, self._store
+        record = check_record(self._deployment, store, wanted, header, handed.manifest)
+        file = bytes(handed.file)
+        return check_share(self.index, self._signing, store, record, header.key_record, file)
+
+    def adopt(self, entry: Entry, payload: bytes | bytearray | memoryview) -> None:
+        """Keep a model as it is there, in place of whatever has its name here."""
+        model, name = entry.record.model, entry.record.name
+        named = [m for m, r in self.stored().items() if r.name == name and m != model]
+        self._store.adopt(entry.record, payload, named)
+        for old in named:
+            self._bury(old)
+        self._drop(model)  # where it was damaged
+        self._put(entry)
+
+    def bury(self, model: str) -> None:
+        """Drop a model that was replaced there."""
+        self._store.bury(model)
+        self._bury(model)
+
+    def _bury(self, model: str) -> None:
+        self.tombstones = {**self.tombstones, model: b""}
+        self._drop(model)
 
     def discard_expired(self, margin_ms: int = 60_000) -> None:
         """Forget pushes that no party can commit any more."""

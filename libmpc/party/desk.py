@@ -57,6 +57,7 @@ class QueryDesk:
         lock: serialises changes of the catalog.
         failed: told of every query that came to nothing here.
         meters: what this party counts.
+        replica: whether this is a triple that answers without limits only.
     """
 
     def __init__(
@@ -70,13 +71,14 @@ class QueryDesk:
         lock: asyncio.Lock,
         failed: Callable[[str], None],
         meters: Meters,
+        replica: bool = False,
     ) -> None:
         self._index = index
         self._meters = meters
         self._failed = failed
         self._catalog = catalog
         self._intake = Intake(index, deployment, keys, clock, catalog.variants)
-        self._admission = Admission()
+        self._admission = Admission(replica)
         self.evaluations = Evaluations(clock)
         self._releaser = Releaser(
             index,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from libmpc.clock import Clock
 from libmpc.errors import LibmpcError
@@ -26,6 +26,7 @@ class Door:
         members: whom it knows.
         serve: serves a gateway's link until it is over.
         adopt: takes over a peer's link.
+        mirror: serves the link of this party's own process in another triple until it is over.
         traffic: adds up what all links carry.
     """
 
@@ -38,6 +39,7 @@ class Door:
         settings: LinkSettings,
         serve: Callable[[Link], Awaitable[None]],
         adopt: Callable[[Link], None],
+        mirror: Callable[[Link], Awaitable[None]],
         traffic: LinkTotals,
     ) -> None:
         self._local = local
@@ -46,6 +48,7 @@ class Door:
         self._settings = settings
         self._serve = serve
         self._adopt = adopt
+        self._mirror = mirror
         self._traffic = traffic
         self._handshakes = 0
         self.gateways: set[Link] = set()
@@ -60,6 +63,9 @@ class Door:
             return
         if not self._members.accepts(link):  # the file was replaced during the handshake
             await link.close()
+        elif link.peer == self._local.index:
+            self._traffic.add(link)
+            await self._mirror(link)
         elif link.peer != GATEWAY:
             self._adopt(link)
             await link.wait_closed()
@@ -90,8 +96,9 @@ class Door:
         finally:
             self._handshakes -= 1
 
-    def renew(self, local: LocalIdentity) -> list[Link]:
-        """Use another key for new links; the gateways' links that have to end."""
+    def renew(self, local: LocalIdentity, replicas: Iterable[Link]) -> list[Link]:
+        """Use another key for new links; the gateways' and replicas' links that have to end."""
         rekeyed = local.public_key != self._local.public_key
         self._local = local
-        return [link for link in self.gateways if rekeyed or not self._members.accepts(link)]
+        links = [*self.gateways, *replicas]
+        return [link for link in links if rekeyed or not self._members.accepts(link)]

@@ -65,6 +65,7 @@ class RoleSettings:
     stream_window: int = 64 << 20
     streams: int = 2
     audit: float = 0.0
+    limited: bool = True
 
 
 @dataclass(frozen=True)
@@ -247,7 +248,11 @@ class Evaluator:
     @property
     def served(self) -> list[str]:
         """The models (digests) that bundles are kept for."""
-        return [model for model, e in self._catalog.entries.items() if e.record.serving]
+        return [
+            model
+            for model, e in self._catalog.entries.items()
+            if e.record.serving and (self._settings.limited or e.record.num_requests is None)
+        ]
 
     def models_changed(self) -> None:
         """A model was pushed, served, stopped, replaced or deleted."""

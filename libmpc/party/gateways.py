@@ -8,6 +8,7 @@ has the HTTP status in ``step``. The payloads::
     PREPARE               u32 length | PushHeader | envelope   → Signed receipt
     COMMIT                Commit                               → {}
     COMMAND               Signed command                       → {}
+    SYNC                  nothing; a replica catches up first  → {}
     BATCH                 u32 length | Batch | envelopes       → one RESULT a query, each with
                                                                  number (16) | sealed reply
     anything refused                                           → Refusal
@@ -57,6 +58,7 @@ class Node(Protocol):
     async def prepare(self, header: PushHeader, envelope: memoryview) -> Signed: ...
     async def commit(self, commit: Commit) -> None: ...
     async def command(self, signed: Signed) -> None: ...
+    async def sync(self) -> None: ...
     def query_batch(
         self, batch: Batch, envelopes: list[memoryview]
     ) -> list[tuple[QueryHeader, asyncio.Future[bytes]]]: ...
@@ -150,6 +152,9 @@ class GatewayPort:
                 limit = command.num_requests
                 async with record(command.action, gateway, command.model, limit):
                     await node.command(signed)
+                return b"{}"
+            case Kind.SYNC:
+                await node.sync()
                 return b"{}"
         raise WireError("an unknown request; is the gateway newer than this party?")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from libmpc.deployment import Deployment
+from libmpc.deployment import Deployment, PartyEntry
 from libmpc.errors import ConfigError
 from libmpc.identity.keys import PartyIdentity
 from libmpc.link import GATEWAY, Hello, Link, RemoteIdentity
@@ -13,10 +13,12 @@ class Members:
 
     Args:
         index: this party's.
+        triple: which of its processes this is.
     """
 
-    def __init__(self, index: int, deployment: Deployment) -> None:
+    def __init__(self, index: int, deployment: Deployment, triple: int = 0) -> None:
         self._index = index
+        self._triple = triple
         self._deployment = deployment
 
     def check(self, deployment: Deployment, identity: PartyIdentity) -> None:
@@ -37,30 +39,37 @@ class Members:
         self._deployment = deployment
 
     def peers(self) -> dict[int, RemoteIdentity]:
-        """The two other parties."""
+        """The two other parties of this triple."""
         return {
-            party.index: RemoteIdentity(party.index, party.static_key, party.static_keys[1:])
+            party.index: _remote(party, self._triple)
             for party in self._deployment.parties
             if party.index != self._index
         }
 
+    def primary(self) -> RemoteIdentity:
+        """This party's own process of triple 0."""
+        return _remote(self._deployment.parties[self._index], 0)
+
     def lookup(self, hello: Hello) -> RemoteIdentity | None:
         """Whom a hello may come from, if anybody."""
         # SECURITY: only keys that the deployment pins, each in its own place.
-        if hello.public_key not in self._keys(hello.index):
+        if hello.public_key not in self._keys(hello.index, hello.triple):
             return None
         return RemoteIdentity(hello.index, hello.public_key)
 
     def accepts(self, link: Link) -> bool:
         """Whether a link would still be made with the key that its peer has proven."""
-        return link.peer_key in self._keys(link.peer)
+        return link.peer_key in self._keys(link.peer, link.peer_triple)
 
-    def _keys(self, index: int) -> set[bytes]:
+    def _keys(self, index: int, triple: int) -> set[bytes]:
         if index == GATEWAY:
             return {gateway.static_key for gateway in self._deployment.gateways}
-        return {
-            key
-            for party in self._deployment.parties
-            if party.index == index != self._index
-            for key in party.static_keys
-        }
+        # SECURITY: this party's own index is its replica's, which gets its shares: at triple 0
+        # only, and with this organisation's own keys.
+        if index == self._index and (self._triple > 0 or triple == 0):
+            return set()
+        return set(self._deployment.parties[index].static_keys)
+
+
+def _remote(party: PartyEntry, triple: int) -> RemoteIdentity:
+    return RemoteIdentity(party.index, party.static_key, party.static_keys[1:], triple)

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from libmpc.audit import AuditLog
@@ -24,15 +24,19 @@ from libmpc.party.budget import MessageBudget
 from libmpc.party.catalog import Catalog
 from libmpc.party.desk import QueryDesk
 from libmpc.party.door import Door
+from libmpc.party.entry import Entry
 from libmpc.party.evaluator import RoleSettings
 from libmpc.party.gateways import GatewayPort
 from libmpc.party.members import Members
 from libmpc.party.meters import Meters
+from libmpc.party.mirror import Mirror
 from libmpc.party.peers import PeerLinks
 from libmpc.party.pool import PoolKey
+from libmpc.party.primary import Primary
 from libmpc.party.queries import Query
+from libmpc.party.replica import Replica
 from libmpc.party.roles import Role, make_role
-from libmpc.party.store import Store
+from libmpc.party.store import Record, Store
 from libmpc.sealing.hpke_keys import HpkeKeys
 from libmpc.wire.envelope import MAX_MESSAGE_BYTES
 
@@ -78,10 +82,12 @@ class PartyNode:
         identity: this party's long-term keys.
         store: this party's durable state.
         clock: time.
-        open_stream: opens a byte stream to the party of that index.
+        open_stream: opens a byte stream to the party of that index, in this triple; to its own
+            index in triple 0.
         settings: bounds.
         audit: where queries and commands are recorded, if anywhere.
         alarm: where a failed audit is recorded; ``None``: in memory only.
+        triple: which of the party's processes this is; from 1 on it mirrors the one of triple 0.
 
     Raises:
         ConfigError: the deployment file means other keys, or the store cannot be read.
@@ -98,17 +104,20 @@ class PartyNode:
         settings: NodeSettings | None = None,
         audit: AuditLog | None = None,
         alarm: Path | None = None,
+        triple: int = 0,
     ) -> None:
         deployment.check_party(index, identity.static_public, identity.signing.public)
         self.index = index
+        self.triple = triple
         self.settings = settings or NodeSettings()
+        self._role_settings = replace(self.settings.role, limited=triple == 0)
         self.meters = Meters()
         longest = min(self.settings.link.max_message, self.settings.gateway_bytes)
         self.budget = MessageBudget(self.settings.gateway_bytes, longest)
         self.alarm = Alarm(alarm, clock)
         self.catalog = Catalog(index, deployment, store, identity.signing, clock)
         self.auditor = Auditor(audit, self.catalog, clock)
-        self._members = Members(index, deployment)
+        self._members = Members(index, deployment, triple)
         self._clock = clock
         self._store = store
         self._lock = asyncio.Lock()
@@ -130,7 +139,22 @@ class PartyNode:
             self._lock,
             self._query_failed,
             self.meters,
+            replica=triple > 0,
         )
+        self.traffic = LinkTotals()
+        local = LocalIdentity(index, identity.static, deployment.id, triple=triple)
+        self.primary = Primary(self.catalog, store, self._handed_over)
+        self.replica: Replica | None = None
+        if triple > 0:
+            self.replica = Replica(
+                local,
+                self._members.primary(),
+                lambda: open_stream(index),
+                Mirror(self.catalog, self._lock, self._mirrored),
+                clock=clock,
+                settings=self.settings.link,
+                traffic=self.traffic,
+            )
         self.answers = Answers(
             index,
             deployment.id,
@@ -141,9 +165,8 @@ class PartyNode:
             lock=self._lock,
             condition=self,
             changed=self._changed,
+            catch_up=self.replica.sync if self.replica is not None else None,
         )
-        self.traffic = LinkTotals()
-        local = LocalIdentity(index, identity.static, deployment.id)
         self.peers = PeerLinks(
             local,
             self._members.peers(),
@@ -164,6 +187,7 @@ class PartyNode:
             settings=self.settings.link,
             serve=self._serve,
             adopt=self.peers.adopt,
+            mirror=self.primary.serve,
             traffic=self.traffic,
         )
 
@@ -173,6 +197,8 @@ class PartyNode:
         """Begin to look for the peers."""
         self.auditor.started()
         self.peers.start()
+        if self.replica is not None:
+            self._spawn(self.replica.run())
         self._spawn(self._tidy())
 
     async def close(self) -> None:
@@ -180,7 +206,8 @@ class PartyNode:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(
-            self.peers.close(), *(link.close() for link in list(self._door.gateways))
+            self.peers.close(),
+            *(link.close() for link in [*self._door.gateways, *self.primary.links.values()]),
         )
         await self.desk.close()
         await self.auditor.close()
@@ -205,10 +232,12 @@ class PartyNode:
             self._members.replace(deployment)
             self._keys.sign_with(identity.signing)
             self.catalog.renew(deployment, identity.signing)
-        local = LocalIdentity(self.index, identity.static, deployment.id)
+        local = LocalIdentity(self.index, identity.static, deployment.id, triple=self.triple)
         self.auditor.note("settings", f"static key {identity.static_public.hex()}")
         self.peers.renew(local, self._members.peers())
-        for link in self._door.renew(local):
+        if self.replica is not None:
+            self.replica.renew(local, self._members.primary())
+        for link in self._door.renew(local, self.primary.links.values()):
             self._spawn(link.close())
 
     async def accept(self, stream: ByteStream) -> None:
@@ -246,7 +275,7 @@ class PartyNode:
             catalog=self.catalog,
             desk=self.desk,
             executor=self._executor,
-            settings=self.settings.role,
+            settings=self._role_settings,
             meters=self.meters,
             alarm=self._audit_failed,
         )
@@ -280,6 +309,7 @@ class PartyNode:
                 if await asyncio.to_thread(sync.absorb, self.catalog, heard, counts):
                     log.info("party %d told of changes; taken over", peer)
                     await self.auditor.absorbed(peer, before)
+                    self.primary.changed()
             self._models_changed()
 
         self._spawn(absorb())
@@ -288,7 +318,17 @@ class PartyNode:
         if self._role is not None:
             self._role.dismiss(number)
 
+    async def _mirrored(self, before: Mapping[str, Entry]) -> None:
+        if self.catalog.entries is not before:
+            await self.auditor.absorbed(self.index, before)
+            self._changed()
+
+    def _handed_over(self, record: Record, triple: int) -> None:
+        log.info("the share of %r goes to triple %d", record.name, triple)
+        self.auditor.handed_over(record, triple)
+
     def _changed(self) -> None:
+        self.primary.changed()
         # A gateway may die before it has told the others.
         self.peers.greet()
         self._models_changed()
@@ -338,7 +378,10 @@ class PartyNode:
     @property
     def submit(self) -> Callable[[Sequence[Query]], None] | None:
         """Where an evaluator's queries go; ``None`` while there is no epoch, and at party 2."""
-        return self._role.submit if self._role is not None and self.index != 2 else None
+        if self._role is None or self.index == 2:
+            return None
+        # SECURITY: not before it knows what was stopped or deleted while it was down.
+        return None if self.replica is not None and self.replica.reason else self._role.submit
 
     @property
     def reason(self) -> str:
@@ -348,7 +391,9 @@ class PartyNode:
         missing = self.peers.missing
         if missing:
             return f"party {self.index} has no link to party " + " and ".join(map(str, missing))
-        return "" if self.peers.epoch else "the parties are agreeing on a new epoch"
+        if not self.peers.epoch:
+            return "the parties are agreeing on a new epoch"
+        return self.replica.reason if self.replica is not None else ""
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

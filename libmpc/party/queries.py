@@ -112,17 +112,31 @@ class Collect(Pending):
 
 
 class Admission:
-    """Which queries a model may still take: served ones and those in flight, against its limit."""
+    """Which queries a model may still take: served ones and those in flight, against its limit.
 
-    def __init__(self) -> None:
+    Args:
+        replica: whether this process is one of triple 1 or more.
+    """
+
+    def __init__(self, replica: bool = False) -> None:
+        self._replica = replica
         self._in_flight: dict[str, int] = {}
 
     def check_served(self, entry: Entry) -> None:
         """Whether the model answers at all.
 
         Raises:
-            UnavailableError: it is stopped.
+            UnavailableError: it is stopped, or this is not where it answers.
         """
+        # SECURITY: a limit is one durable number in an evaluator's records. Here would be another
+        # one, and each triple would give the limit's answers once more.
+        if self._replica and entry.record.num_requests is not None:
+            raise UnavailableError(
+                f"model {entry.record.name!r} has a limit of requests, which triple 0 counts: it"
+                " answers there only",
+                status=503,
+                code="not_here",
+            )
         if not entry.record.serving:
             raise UnavailableError(
                 f"model {entry.record.name!r} is not ready: it is stopped",
@@ -134,7 +148,7 @@ class Admission:
         """Whether there is a request left, beside those in flight.
 
         Raises:
-            UnavailableError: the model is stopped.
+            UnavailableError: as ``check_served``.
             LimitError: its requests are used up.
         """
         self.check_served(entry)

@@ -17,6 +17,9 @@ from libmpc.party.messages import Refusal
 from libmpc.sealing.errors import SealError, UnknownKeyError
 from libmpc.wire.errors import ExpiredError, WireError
 
+#: a code that gateways may hear: the model answers in triple 0 only
+NOT_HERE = "not_here"
+
 log = logging.getLogger(__name__)
 
 
@@ -24,8 +27,9 @@ def refuse(error: Exception) -> Refusal:
     """The status and the text that a gateway may hear of an error."""
     retry_after = getattr(error, "retry_after", None)
     if isinstance(error, ServiceError) and error.status is not None:
+        code = error.code if error.code == NOT_HERE else None
         return Refusal.model_validate(
-            {"status": error.status, "error": str(error), "retry_after": retry_after}
+            {"status": error.status, "error": str(error), "retry_after": retry_after, "code": code}
         )
     for kinds, status in _STATUSES:
         if isinstance(error, kinds):

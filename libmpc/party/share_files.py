@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from libmpc.disk import Buffer, Disk, reason
@@ -50,6 +50,23 @@ class ShareFiles:
         """
         key = self._vault.unwrap(model, self._content(model, KEY))
         return self._vault.open(model, digest, self._content(model, SHARE), key)
+
+    def sealed(self, model: str) -> tuple[bytes, Iterator[bytes]]:
+        """A share as it lies on the disk: its key record, and its file in blocks, read as asked.
+
+        Raises:
+            DamagedError: the key record is gone.
+        """
+        return self._content(model, KEY), self._disk.read(self._path(model, SHARE), BLOCK_BYTES)
+
+    def unseal(self, model: str, digest: bytes, record: bytes, file: bytes) -> bytearray:
+        """What another process of this party has in ``sealed``.
+
+        Raises:
+            DamagedError: it is not what it should be.
+            ConfigError: the storage key that it needs is not there.
+        """
+        return self._vault.open(model, digest, file, self._vault.unwrap(model, record))
 
     def erase(self, model: str) -> None:
         """Destroy the key record, then remove the share; nothing happens if they are gone."""

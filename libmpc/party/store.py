@@ -10,10 +10,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
-from libmpc.disk import Disk, FileDisk, reason
+from libmpc.disk import Buffer, Disk, FileDisk, reason
 from libmpc.errors import ConfigError, ConflictError, UnavailableError
 from libmpc.party.records import SHARES, Period, Record, Records
 from libmpc.party.share_files import ShareFiles
@@ -24,6 +25,14 @@ from libmpc.wire.manifest import Manifest
 __all__ = ["Period", "Record", "Store"]
 
 log = logging.getLogger(__name__)
+
+_IN_FORCE = "in force"
+_ADOPT = (
+    "INSERT OR REPLACE INTO models (model, name, state, serving, num_requests, served, manifest,"
+    " signature, certificate, command, command_ms, expires_ms) VALUES (:model, :name, :state,"
+    " :serving, :num_requests, :served, :manifest, :signature, :certificate, :command,"
+    " :command_ms, :expires_ms)"
+)
 
 
 class Store:
@@ -47,6 +56,7 @@ class Store:
         self._disk = disk or FileDisk()
         self._index = vault.index
         self.refusals = 0  # by the disk, since the start
+        self._vault = vault
         try:
             self._disk.make_directory(directory)
             self._disk.make_directory(directory / SHARES)
@@ -134,9 +144,7 @@ class Store:
         try:
             with self._refusals("stored"), self._records.transaction(*changed) as db:
                 if replaces is not None:
-                    db.execute("DELETE FROM models WHERE model = ?", (replaces,))
-                    # So that nobody can bring it back by sending its push again.
-                    db.execute("INSERT OR REPLACE INTO tombstones VALUES (?, x'')", (replaces,))
+                    _bury(db, replaces)
                 db.execute(
                     "UPDATE models SET state = 'stored', certificate = ?, serving = ?,"
                     " num_requests = ?, served = 0 WHERE model = ? AND state = 'prepared'",
@@ -146,6 +154,29 @@ class Store:
             raise ConflictError("the name is in use by another model", status=409) from None
         if replaces is not None:
             self._erase_quietly(replaces)
+
+    def adopt(self, record: Record, payload: Buffer, replaces: Sequence[str]) -> None:
+        """Keep a model that is in force at another process of this party, as it is there, and
+        drop those that have its name here, in one step.
+        """
+        with self._refusals("stored"):
+            try:
+                self._files.write(record.model, self._digest(record), payload)
+                with self._records.transaction(record.model, *replaces) as db:
+                    for old in replaces:
+                        _bury(db, old)
+                    db.execute(_ADOPT, asdict(record))
+            except (OSError, sqlite3.Error):
+                self._erase_quietly(record.model)
+                raise
+        for old in replaces:
+            self._erase_quietly(old)
+
+    def bury(self, model: str) -> None:
+        """Drop a model that was replaced, and remember that."""
+        with self._refusals("stored"), self._records.transaction(model) as db:
+            _bury(db, model)
+        self._erase_quietly(model)
 
     def set_serving(
         self, model: str, serving: bool, num_requests: int | None, command: bytes, command_ms: int
@@ -191,6 +222,39 @@ class Store:
             db.execute("DELETE FROM models WHERE model = ? AND state = 'prepared'", (model,))
         self._erase_quietly(model)
 
+    # ---- between the processes of one party
+
+    def sealed(self, model: str) -> tuple[bytes, Iterator[bytes]]:
+        """A share as it is stored: its key record, and its encrypted file in blocks.
+
+        Raises:
+            DamagedError: it is gone. Reading the blocks may raise ``OSError``.
+        """
+        with self._refusals("read"):
+            return self._files.sealed(model)
+
+    def vouch(self, record: Record) -> tuple[bytes, bytes]:
+        """A proof for whoever has the same storage keys that a model is in force here: the id of
+        a key (8 bytes), and a MAC under it (32 bytes).
+        """
+        return self._vault.key_id, self._vault.mac(_IN_FORCE, _vouched(record))
+
+    def check_vouched(self, record: Record, key_id: bytes, mac: bytes) -> bool:
+        """Whether another process of this party has that model in force.
+
+        Raises:
+            ConfigError: the proof is under a storage key that we do not have.
+        """
+        return self._vault.check_mac(_IN_FORCE, _vouched(record), mac, key_id)
+
+    def unseal(self, record: Record, key_record: bytes, file: bytes) -> bytearray:
+        """The payload of what ``sealed`` has given at another process of this party.
+
+        Raises:
+            DamagedError, ConfigError: it is not under a storage key that we have.
+        """
+        return self._files.unseal(record.model, self._digest(record), key_record, file)
+
     def _digest(self, record: Record) -> bytes:
         return bytes.fromhex(Manifest.parse(record.manifest).share_hashes[self._index])
 
@@ -214,3 +278,13 @@ class Store:
                 status=503,
                 code="disk",
             ) from None
+
+
+def _bury(db: sqlite3.Connection, model: str) -> None:
+    db.execute("DELETE FROM models WHERE model = ?", (model,))
+    # So that nobody can bring it back by sending its push again.
+    db.execute("INSERT OR REPLACE INTO tombstones VALUES (?, x'')", (model,))
+
+
+def _vouched(record: Record) -> list[bytes]:
+    return [bytes.fromhex(record.model), record.signature, record.certificate or b""]

@@ -57,7 +57,7 @@ def run(config: Path, index: int | None = None) -> None:
 async def _serve(settings: PartySettings) -> None:
     deployment = settings.load_deployment()
     tls = settings.tls(deployment)
-    urls = _urls(deployment, settings.triple)  # renewed below
+    urls = _urls(deployment, settings)  # renewed below
     store = Store(settings.data, Vault(settings.index, settings.load_storage_keys()))
     clock = SystemClock()
     audit = AuditLog(
@@ -77,6 +77,7 @@ async def _serve(settings: PartySettings) -> None:
         settings.node_settings(),
         audit,
         settings.data / FILE_NAME,
+        settings.triple,
     )
     machine = Machine(settings.data, settings.certificates())
     registry = party_registry(node)
@@ -98,7 +99,7 @@ async def _serve(settings: PartySettings) -> None:
     async def renew() -> None:
         fresh, identity = settings.load_deployment(), PartyIdentity.load(settings.keys)
         node.check_renewal(fresh, identity)
-        places = _urls(fresh, settings.triple)
+        places = _urls(fresh, settings)
         await server.renew(settings.tls(fresh))
         urls.update(places)
         await node.renew(fresh, identity)
@@ -129,11 +130,15 @@ async def _serve(settings: PartySettings) -> None:
         audit.close()
 
 
-def _urls(deployment: Deployment, triple: int) -> dict[int, str]:
-    """Where the parties of a triple are reached."""
+def _urls(deployment: Deployment, settings: PartySettings) -> dict[int, str]:
+    """Where the parties of this triple are reached; under its own index, this party's of triple 0,
+    which a replica mirrors.
+    """
+    triple = settings.triple
     if triple >= deployment.triples:
         raise ConfigError(
             f"this is triple {triple}, and the deployment file has {deployment.triples}: add its"
             " three URLs (more_urls) there, or correct 'triple'"
         )
-    return {party.index: party.urls[triple] for party in deployment.parties}
+    urls = {party.index: party.urls[triple] for party in deployment.parties}
+    return urls | {settings.index: deployment.parties[settings.index].url}

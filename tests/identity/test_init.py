@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from libmpc.errors import ConfigError
 from libmpc.identity.keys import GatewayIdentity, PartyIdentity
 from libmpc.identity.tls import bundle
 from libmpc.identity.token import is_token, token_id
+from services.party.settings import PartySettings
 
 PORTS = LocalPorts((9001, 9002, 9003), (9011, 9012, 9013), 9000)
 
@@ -234,6 +236,30 @@ def test_demo_moves(tmp_path: Path) -> None:
         assert Credential.beside(folder / "deployment.yaml", moved) is not None
     move_all(tmp_path, PORTS)
     assert snapshot(tmp_path) == before
+
+
+def test_demo_with_more_triples_and_fewer(tmp_path: Path) -> None:
+    first = make_all(tmp_path, PORTS)
+    before = snapshot(tmp_path)
+    more = ((1, 2, 3), (4, 5, 6)), ((11, 12, 13), (14, 15, 16))
+    grown = move_all(tmp_path, replace(PORTS, more=more))
+    assert grown.triples == 3
+    assert (grown.id, grown.fingerprint) == (first.id, first.fingerprint)
+    assert grown.parties[1].urls == tuple(f"https://127.0.0.1:{n}" for n in (9002, 2, 12))
+    for index in range(3):
+        home = tmp_path / f"party{index}-2"
+        party = settings(home / "party.yaml")
+        assert (party["index"], party["triple"]) == (index, 2)
+        assert (party["port"], party["health_port"]) == (11 + index, 14 + index)
+        # An organisation has the same keys everywhere.
+        assert (home / party["keys"]).resolve() == (tmp_path / f"party{index}" / "keys").resolve()
+        assert Deployment.from_file(home / "deployment.yaml") == grown
+        assert PartySettings.from_file(home / "party.yaml").data == home / "data"
+    check_modes(tmp_path)
+    assert move_all(tmp_path, PORTS) == first
+    after = snapshot(tmp_path)
+    assert {name: after[name] for name in before} == before
+    assert move_all(tmp_path, replace(PORTS, more=more)) == grown
 
 
 def test_demo_for_ipv6(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Three real parties in one process over memory streams, and a gateway's links to them."""
+"""Real parties in one process over memory streams, and a gateway's links to them."""
 
 from __future__ import annotations
 
@@ -82,19 +82,25 @@ async def until(condition: Callable[[], object], seconds: float = 20) -> None:
 class Refused(Exception):
     """A party's refusal, as a gateway sees it."""
 
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(self, status: int, text: str, code: str | None = None) -> None:
         super().__init__(f"{status}: {text}")
         self.status = status
+        self.code = code
 
 
 @dataclass
 class Triple:
-    """Parties that can be stopped and started, and wires between them that can be cut."""
+    """Parties that can be stopped and started, and wires between them that can be cut.
+
+    ``first`` is triple 0, where this is another one: processes of the same three organisations.
+    """
 
     directory: Path
     clock: Clock = field(default_factory=SystemClock)
     settings: NodeSettings = field(default_factory=lambda: NodeSettings(link=FAST))
     audit: bool = False
+    number: int = 0
+    first: Triple | None = None
     nodes: dict[int, PartyNode] = field(default_factory=dict)
     audits: dict[int, AuditLog] = field(default_factory=dict)
     streams: dict[tuple[int, int], MemoryStream] = field(default_factory=dict)
@@ -115,14 +121,14 @@ class Triple:
             identity = PartyIdentity.load(self.directory / f"party{index}" / "keys")
             home = self.directory / f"party{index}"
             keys = StorageKeys.from_file(home / "keys" / STORAGE_KEY)
-            store = Store(home / "data", Vault(index, keys))
+            store = Store(home / self.data, Vault(index, keys))
 
             async def open_stream(peer: int, index: int = index) -> ByteStream:
                 return self._connect(index, peer)
 
             self._stores[index] = store
             if self.audit:
-                folder = self.directory / f"party{index}" / "data" / "audit"
+                folder = self.directory / f"party{index}" / self.data / "audit"
                 self.audits[index] = AuditLog(folder, self.deployment.id, index, self.clock)
             self.nodes[index] = PartyNode(
                 index,
@@ -133,15 +139,21 @@ class Triple:
                 open_stream,
                 self.settings,
                 self.audits.get(index),
+                triple=self.number,
             )
             self.nodes[index].start()
 
+    @property
+    def data(self) -> str:
+        return f"data{self.number or ''}"
+
     def _connect(self, index: int, peer: int) -> MemoryStream:
-        if peer not in self.nodes:
+        there = self if index != peer or self.first is None else self.first
+        if peer not in there.nodes:
             raise LinkError("nobody there")
         ours, theirs = memory_pair()
-        self.streams[index, peer], self.streams[peer, index] = ours, theirs
-        task = asyncio.ensure_future(self.nodes[peer].accept(theirs))
+        self.streams[peer, index], self.streams[index, peer] = theirs, ours
+        task = asyncio.ensure_future(there.nodes[peer].accept(theirs))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return ours
@@ -167,7 +179,9 @@ class Triple:
         for party in self.deployment.parties:
             if party.index in self.nodes:
                 stream = self._connect(GATEWAY, party.index)
-                remote = RemoteIdentity(party.index, party.static_key, party.static_keys[1:])
+                remote = RemoteIdentity(
+                    party.index, party.static_key, party.static_keys[1:], self.number
+                )
                 link = await open_link(stream, local, remote, settings=FAST)
                 gateway.add(link)
         return gateway
@@ -179,6 +193,20 @@ async def triple(directory: Path, **options: object) -> AsyncIterator[Triple]:
     parties = Triple(directory, **options)  # type: ignore[arg-type]
     parties.start()
     await parties.ready()
+    try:
+        yield parties
+    finally:
+        await parties.stop()
+
+
+@contextlib.asynccontextmanager
+async def replicas(first: Triple, number: int = 1, **options: object) -> AsyncIterator[Triple]:
+    """Another triple of the same organisations, whose parties have caught up."""
+    values = {"clock": first.clock, "settings": first.settings, **options}
+    parties = Triple(first.directory, number=number, first=first, **values)  # type: ignore[arg-type]
+    parties.start()
+    await parties.ready()
+    await until(lambda: not any(node.reason for node in parties.nodes.values()))
     try:
         yield parties
     finally:
@@ -216,7 +244,8 @@ class Gateway:
             async with asyncio.timeout(20):
                 status, body = await future
             if status != 200:
-                raise Refused(status, Refusal.parse(body).error)
+                refusal = Refusal.parse(body)
+                raise Refused(status, refusal.error, refusal.code)
             return body
 
         return asyncio.ensure_future(wait())
@@ -226,6 +255,11 @@ class Gateway:
         answer = self._expect(party, request)
         await self.links[party].send(kind, request, 0, *payload)
         return await answer
+
+    async def sync(self) -> None:
+        """Have all parties of a replica triple catch up."""
+        for party in self.links:
+            assert await self.ask(party, Kind.SYNC) == b"{}"
 
     async def status(self, party: int) -> PartyStatus:
         return PartyStatus.parse(await self.ask(party, Kind.STATUS))
