@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Self
 
 from pydantic import Field, SecretStr, model_validator
@@ -11,6 +12,7 @@ from libmpc.link import LinkSettings
 from services.common.settings import SHA256, ServiceSettings
 
 MIB = 1 << 20
+SCHEMES = ("postgresql://", "postgres://")
 
 
 class GatewaySettings(ServiceSettings):
@@ -22,6 +24,31 @@ class GatewaySettings(ServiceSettings):
         None,
         description="SHA-256 (hex) of one token for everybody, with the rights of an owner, as"
         " before there were tokens with roles.",
+    )
+    database: SecretStr | None = Field(
+        None,
+        description="PostgreSQL that several gateways share, for tokens, quotas and rates:"
+        " `postgresql://USER@HOST/NAME?sslrootcert=PATH`. Without it `tokens.sqlite` in `data`,"
+        " for one gateway.",
+    )
+    database_password: SecretStr | None = Field(
+        None,
+        description="Password of the database's role, unless it is in the URL. For the"
+        " environment; a file is better.",
+    )
+    database_password_file: Path | None = Field(
+        None,
+        description="File with that password, read again for every new connection.",
+    )
+    database_timeout: float = Field(
+        2.0, ge=0.1, le=30, description="Seconds that the database may take to answer."
+    )
+    database_grace: float = Field(
+        5.0,
+        ge=0,
+        le=86_400,
+        description="Seconds for which the tokens read last still open this gateway while the"
+        " database cannot be asked; then 503. A token that is revoked meanwhile counts as long.",
     )
     https: bool = Field(
         True,
@@ -98,11 +125,28 @@ class GatewaySettings(ServiceSettings):
         shared = self.token_sha256
         if shared is not None and not SHA256.fullmatch(shared.get_secret_value()):
             raise ValueError("token_sha256 must be 64 lower-case hexadecimal digits")
+        url = self.database
+        # SECURITY: what is wrong is said without the value, which may have a password in it.
+        if url is None and (self.database_password or self.database_password_file):
+            raise ValueError("a password for a database, and no database")
+        if self.database_password and self.database_password_file:
+            raise ValueError("database_password and database_password_file: give one of them")
+        if url is not None and not url.get_secret_value().startswith(SCHEMES):
+            raise ValueError("database must begin with postgresql://")
         if self.max_batches < self.batches:
             raise ValueError("max_batches must not be less than batches")
         if self.max_query_timeout < self.query_timeout:
             raise ValueError("max_query_timeout must not be less than query_timeout")
         return self
+
+    @classmethod
+    def from_file(cls, path: Path) -> Self:
+        """Read a settings file and the environment; see ``ServiceSettings.from_file``."""
+        settings = super().from_file(path)
+        if settings.database_password_file is None:
+            return settings
+        place = path.resolve().parent / settings.database_password_file
+        return settings.model_copy(update={"database_password_file": place})
 
     def link_settings(self) -> LinkSettings:
         """The bounds of a link to a party: it sends us replies, lists and receipts only."""
