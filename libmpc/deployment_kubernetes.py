@@ -39,7 +39,10 @@ PORT, HEALTH_PORT = 8443, 8081
 GATEWAY_URL = f"https://localhost:{PORT}"
 _GATEWAY_HOSTS = ("gateway", "gateway.libmpc-gateway", "gateway.libmpc-gateway.svc")
 # Where things are in a pod is the manifests' to say, and which triple it is follows from its name.
-_ELSEWHERE = ("deployment", "keys", "data", "storage_key_file", "triple")
+_ELSEWHERE = (
+    *("deployment", "keys", "data", "triple"),
+    *("storage_key_file", "database_password_file"),
+)
 _LISTEN = {"host": "0.0.0.0", "port": PORT, "health_host": "127.0.0.1", "health_port": HEALTH_PORT}
 _PRIVATE = "SECRET: whoever has this file can be this service. Keep it as well as the folder keys."
 
@@ -129,12 +132,18 @@ def _party(home: Path) -> tuple[list[Document], list[Document]]:
 def _gateway(home: Path) -> tuple[list[Document], list[Document]]:
     settings = read_mapping(home / GATEWAY_FILE, "a gateway's settings")
     keys = home / str(settings.get("keys", "keys"))
-    places, data = {STATIC_KEY: keys / STATIC_KEY}, {GATEWAY_FILE: _settings(settings)}
     namespace = "libmpc-gateway"
-    secrets, public = _service(home, settings, namespace, "gateway", places, data)
+    places = {STATIC_KEY: keys / STATIC_KEY}
+    secrets, public = _service(home, settings, namespace, "gateway", places, {})
     tokens = home / str(settings.get("data", "data")) / TOKENS_FILE
     first = {TOKENS_FILE: read_private(tokens, "the gateway's tokens")}
-    return [*secrets, _secret(namespace, "gateway-tokens", first)], public
+    # SECURITY: a Secret, as the file is private: a database's URL in it may have a password.
+    said = {GATEWAY_FILE: _settings(settings).encode()}
+    more = (
+        _secret(namespace, "gateway-settings", said),
+        _secret(namespace, "gateway-tokens", first),
+    )
+    return [*secrets, *more], public
 
 
 def _service(
@@ -157,7 +166,7 @@ def _service(
         _secret(namespace, f"{name}-keys", private),
         _secret(namespace, f"{name}-tls", tls, "kubernetes.io/tls"),
     ]
-    public = [_config(namespace, f"{name}-settings", data)]
+    public = [_config(namespace, f"{name}-settings", data)] if data else []
     path = home / str(settings.get("deployment", DEPLOYMENT_FILE))
     if path.exists():
         Deployment.from_file(path)

@@ -150,6 +150,7 @@ def test_secrets_have_the_services_keys_and_no_others(cli: Cli, tmp_path: Path) 
         expected[f"libmpc-party{index}", "party-tls"] = tls
     expected["libmpc-gateway", "gateway-keys"] = {"static.key"}
     expected["libmpc-gateway", "gateway-tls"] = tls
+    expected["libmpc-gateway", "gateway-settings"] = {"gateway.yaml"}
     assert {place: set(data) for place, data in secrets.items()} == expected
     for index in range(3):
         for name, content in secrets[f"libmpc-party{index}", "party-keys"].items():

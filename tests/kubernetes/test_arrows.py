@@ -39,7 +39,7 @@ def pods(documents: Any) -> list[End]:
             found.append(End("g", place, labels))
             continue
         for index in range(2):
-            own = {**labels, "apps.kubernetes.io/pod-index": str(index)}
+            own = {**labels, "statefulset.kubernetes.io/pod-name": f"party-{index}"}
             found.append(End(f"{place.removeprefix('libmpc-party')}:{index}", place, own))
     return found
 

@@ -15,7 +15,6 @@ import yaml
 
 import libmpc
 from libmpc import data
-from libmpc.deployment import Deployment
 from libmpc.deployment_init import join, make_party
 from libmpc.deployment_kubernetes import PORT, write_manifests
 from tests.cluster.programs import until
@@ -30,13 +29,21 @@ def free_port() -> str:
 
 @pytest.mark.timeout(300)  # where no kernel is compiled yet
 @pytest.mark.skipif(sys.platform != "linux", reason="gives every pod an address of its own: 127/8")
-def test_three_parties_and_a_gateway_from_the_manifests(tmp_path: Path) -> None:
+@pytest.mark.parametrize("triples", [1, 2])
+def test_pods_from_the_manifests_answer(tmp_path: Path, triples: int) -> None:
     documents = workloads(rendered("overlays/trying-out"))
     # An address for each pod, as in a cluster, so that all can have the port that is written.
-    first = random.randrange(1, 250)
-    hosts = [f"127.{first}.{random.randrange(256)}.{i + 1}" for i in range(4)]
-    files = [make_party(i, f"https://{hosts[i]}:{PORT}", tmp_path / f"party{i}") for i in range(3)]
-    deployment = join(files, f"https://{hosts[3]}:{PORT}", tmp_path, "pods")
+    net = f"127.{random.randrange(1, 250)}.{random.randrange(256)}"
+    files = [
+        make_party(
+            party,
+            f"https://{net}.{party + 1}{{triple}}:{PORT}",
+            tmp_path / f"party{party}",
+            triples=triples,
+        )
+        for party in range(3)
+    ]
+    deployment = join(files, f"https://{net}.1:{PORT}", tmp_path, "pods")
     path = tmp_path / "deployment.yaml"
     for index in range(3):
         deployment.write(tmp_path / f"party{index}" / "deployment.yaml")
@@ -51,28 +58,36 @@ def test_three_parties_and_a_gateway_from_the_manifests(tmp_path: Path) -> None:
 
     pods = {}
     for workload in documents:
-        place = workload["metadata"]["namespace"]
-        number = 3 if place == "libmpc-gateway" else int(place[-1])
-        prefix = "LIBMPC_GATEWAY_" if number == 3 else "LIBMPC_PARTY_"
-        changes = {f"{prefix}HOST": hosts[number], f"{prefix}HEALTH_PORT": free_port()}
-        pods[number] = Pod(tmp_path / f"pod{number}", workload, objects, changes)
-    assert sorted(pods) == [0, 1, 2, 3]
+        place = workload["metadata"]["namespace"].removeprefix("libmpc-")
+        gateway = place == "gateway"
+        prefix = "LIBMPC_GATEWAY_" if gateway else "LIBMPC_PARTY_"
+        for index in range(1 if gateway else triples):
+            host = f"{net}.1" if gateway else f"{net}.{int(place[-1]) + 1}{index}"
+            changes = {f"{prefix}HOST": host, f"{prefix}HEALTH_PORT": free_port()}
+            name = f"{place}-{index}"
+            pods[name] = Pod(tmp_path / "pods" / name, workload, objects, changes, index)
+    assert len(pods) == 3 * triples + 1
     with contextlib.ExitStack() as stack:
-        for number, pod in pods.items():
+        for name, pod in pods.items():
             stack.callback(pod.stop)
-            pod.start(tmp_path / f"pod{number}.log")
+            pod.start(tmp_path / f"{name}.log")
         for pod in pods.values():
             until(lambda pod=pod: pod.probe("startup"), 120)  # type: ignore[misc]
             until(lambda pod=pod: pod.probe("readiness"), 120)  # type: ignore[misc]
         model = libmpc.load_model(data.model_path(data.MODELS[0]), input_range=(0, 1))
         images = data.digits()[0][:4]
+        expected = model.reference(images)
         with libmpc.Cluster.from_file(path) as cluster:
             cluster.share(model, "digits", serve=True)
         with libmpc.Client(tmp_path / "client") as client:
-            assert np.array_equal(client.query("digits", images), model.reference(images))
-    assert Deployment.from_file(path).id == deployment.id
+            assert np.array_equal(client.query("digits", images), expected)
+            if triples > 1:
+                for party in range(3):
+                    pods[f"party{party}-0"].stop()
+                assert np.array_equal(client.query("digits", images), expected)
     # What is stored is in the volume, and nobody else's.
-    for number in range(3):
-        stored = tmp_path / f"pod{number}" / "var/lib/libmpc/data"
+    for name in pods:
+        stored = tmp_path / "pods" / name / "var/lib/libmpc/data"
         assert stat.S_IMODE(stored.stat().st_mode) == 0o700
-        assert (stored / "party.sqlite").exists()
+        file = "tokens.sqlite" if name.startswith("gateway") else "party.sqlite"
+        assert (stored / file).exists()
