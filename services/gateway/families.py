@@ -76,9 +76,25 @@ PARTY_UP = Family(
     "1 while the link to the party is up.",
     {"party": "`0`, `1`, `2`"},
 )
+DATABASE_UP = Family(
+    "libmpc_gateway_database_up",
+    "gauge",
+    "1 if the database of tokens has answered the last question.",
+)
+DATABASE_FAILURES = Family(
+    "libmpc_gateway_database_failures",
+    "counter",
+    "Questions to the database of tokens that it did not answer, or not in time.",
+)
+DATABASE_AGE = Family(
+    "libmpc_gateway_database_age_seconds",
+    "gauge",
+    "Time since a shared database said whether tokens have changed; with the embedded one 0.",
+)
 LINKS = LinkFamilies.of("libmpc_gateway", "party", "`0`, `1`, `2`")
+DATABASE = (DATABASE_UP, DATABASE_FAILURES, DATABASE_AGE)
 
 FAMILIES = (
     *(QUERIES, REFUSALS, DURATION, PHASE, BATCH_QUERIES, BATCH_IMAGES),
-    *(QUEUE, BATCHES, BODY_BYTES, PARTY_UP, *LINKS.all),
+    *(QUEUE, BATCHES, BODY_BYTES, PARTY_UP, *DATABASE, *LINKS.all),
 )

@@ -7,13 +7,13 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from libmpc.access import AccessStore
 from libmpc.clock import Clock
 from libmpc.link import Link
 from services.gateway.access import Access
 from services.gateway.batching import Batcher, BatchSettings
 from services.gateway.bodies import Memory
 from services.gateway.catalogue import Catalogue
+from services.gateway.database import Calls
 from services.gateway.fair import Load
 from services.gateway.links import PartyLink
 from services.gateway.metrics import Metrics
@@ -31,7 +31,7 @@ class Gateway:
         dial: makes a link to the party of that index; raises LinkError.
 
     Attributes:
-        store: the tokens in the settings' ``data``, and ``access``, what they open.
+        store: the tokens, and ``access``, what they open.
 
     Raises:
         ConfigError: the tokens cannot be read.
@@ -52,8 +52,10 @@ class Gateway:
         self.metrics = Metrics()
         shared = settings.token_sha256
         digest = None if shared is None else shared.get_secret_value()
-        self.store = AccessStore(settings.data)
-        self.access = Access(self.store, digest, clock)
+        self.store = settings.where().open()
+        calls = Calls(self.store, settings.database_timeout)
+        self.access = Access(self.store, calls, digest, clock, timers, settings.database_grace)
+        self.metrics.database = self.access
         self._dial = dial
         self.links = [
             PartyLink(
@@ -87,6 +89,7 @@ class Gateway:
     def start(self) -> None:
         """Begin to link up with the parties."""
         self._tasks = [asyncio.ensure_future(link.run()) for link in self.links]
+        self._tasks.append(asyncio.ensure_future(self.access.run()))
 
     def renew(self, accepts: Callable[[int, bytes], bool]) -> None:
         """End the links to parties whose keys are not accepted any more; new ones follow."""
@@ -99,7 +102,11 @@ class Gateway:
 
     async def reason(self) -> str:
         """Why queries cannot be answered; empty when they can."""
-        return "the gateway is stopping" if self._stopping else await self.parties.reason()
+        if self._stopping:
+            return "the gateway is stopping"
+        if not self.access.usable:
+            return "the database of tokens cannot be asked"
+        return await self.parties.reason()
 
     async def drain(self, grace: float) -> None:
         """Take no more queries; fail those that are not answered within ``grace`` seconds."""
@@ -112,7 +119,7 @@ class Gateway:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(*self._tasks, return_exceptions=True)
-        self.access.close()
+        await self.access.close()
 
 
 def _batch_settings(settings: GatewaySettings) -> BatchSettings:

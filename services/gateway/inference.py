@@ -9,10 +9,10 @@ from starlette.responses import Response
 
 from libmpc.errors import ServiceError
 from libmpc.wire.errors import WireError
-from services.gateway.access import Holder
 from services.gateway.auth import check_sees
 from services.gateway.bodies import Body
 from services.gateway.gateway import Gateway
+from services.gateway.holder import Holder
 from services.gateway.query import PendingQuery, Replies
 from services.gateway.tensors import HEADER_LENGTH, encode_infer, parse_infer
 

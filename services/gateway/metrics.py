@@ -9,6 +9,7 @@ from libmpc.link import LinkTotals
 from libmpc.meters import COUNTS, Histogram, Level
 from services.common.metrics import BY_STATUS, Sample, make_registry
 from services.gateway import families
+from services.gateway.access import Access
 
 
 class Metrics:
@@ -21,6 +22,7 @@ class Metrics:
         batches: batches under way.
         body_bytes: memory of requests' bodies.
         traffic: what goes over the links to the parties.
+        database: how the database of tokens is; set once there is one.
     """
 
     def __init__(self) -> None:
@@ -31,6 +33,7 @@ class Metrics:
         self.batches = Level()
         self.body_bytes = Level()
         self.traffic = LinkTotals()
+        self.database: Access | None = None
         self._outcomes = dict.fromkeys(families.OUTCOMES, 0)
         self._refusals = dict.fromkeys(families.REASONS, 0)
         self._phases = tuple(Histogram() for _ in families.PHASES)
@@ -83,4 +86,8 @@ class Metrics:
         yield families.BODY_BYTES, [], self.body_bytes.value
         for party, up in enumerate(self._up):
             yield families.PARTY_UP, [str(party)], int(up)
+        if self.database is not None:
+            yield families.DATABASE_UP, [], int(self.database.calls.up)
+            yield families.DATABASE_FAILURES, [], self.database.calls.failures
+            yield families.DATABASE_AGE, [], self.database.age
         yield from families.LINKS.read(self.traffic, str)
