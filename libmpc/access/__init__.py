@@ -1,10 +1,11 @@
-"""Who may ask a gateway for what: tokens with roles, lists of models and limits, and their file.
+"""Who may ask a gateway for what: tokens with roles, lists of models and limits, and their store.
 
 The second layer of two. Models are pushed, served, stopped and deleted on the owner's *signature*,
 which the parties check; a token only opens the gateway's door. Whoever takes over a gateway needs
 no token there, and gains none of these rights.
 """
 
+from libmpc.access.database import StoreError
 from libmpc.access.grant import (
     MAX_GRANTS,
     ROLES,
@@ -26,6 +27,7 @@ __all__ = [
     "Grant",
     "GrantError",
     "Role",
+    "StoreError",
     "TokenState",
     "check_id",
     "make_grant",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from pydantic import SecretStr
+
+from libmpc.access.database import StoreError
 from libmpc.access.grant import Grant, TokenState
+from libmpc.access.opening import Where
 from libmpc.access.store import AccessStore
 from libmpc.deployment import Deployment
 from libmpc.errors import ConfigError
@@ -34,8 +37,8 @@ class Desk:
 
     def states(self) -> list[TokenState]:
         """Every token. Images that a running gateway has set aside count as used."""
-        grants = self._store.grants()
-        return [TokenState.of(grant, self._store.usage(grant.id)) for grant in grants]
+        used = self._store.usages()
+        return [TokenState.of(grant, used.get(grant.id, {})) for grant in self._store.grants()]
 
     def revoke(self, token: str) -> None:
         """Let a token in no more.
@@ -46,28 +49,57 @@ class Desk:
         if not self._store.remove(token):
             raise ConfigError("there is no such token; 'libmpc token list' lists them")
 
+    def copy_from(self, other: AccessStore) -> tuple[int, int]:
+        """Take over tokens and their counts; see ``AccessStore.copy_from``."""
+        return self._store.copy_from(other)
+
 
 @contextlib.contextmanager
 def open_desk(config: Path, environment: Mapping[str, str] = os.environ) -> Iterator[Desk]:
     """The tokens of the gateway that ``config`` (a ``gateway.yaml``) describes, running or not.
 
     Raises:
-        ConfigError: a file is missing, not valid, or cannot be written.
+        ConfigError: a file is missing, not valid, or cannot be written; or the database cannot be
+            asked.
     """
-    deployment = Deployment.from_file(_path(config, "deployment", environment))
-    store = AccessStore(_path(config, "data", environment))
+    settings = _Settings(config, environment)
+    deployment = Deployment.from_file(settings.path("deployment"))
+    store = settings.where().open()
     try:
         yield Desk(deployment, store)
-    except sqlite3.Error as error:
-        raise ConfigError(f"the tokens' file cannot be used: {error}") from None
+    except StoreError as error:
+        raise ConfigError(f"the tokens cannot be used: {error}") from None
     finally:
         store.close()
 
 
-def _path(config: Path, name: str, environment: Mapping[str, str]) -> Path:
-    # As the gateway reads its settings: the environment wins, paths are relative to the file.
-    found = environment.get(_PREFIX + name.upper())
-    found = found or read_mapping(config, "the settings file").get(name)
-    if not isinstance(found, str):
-        raise ConfigError(f"{config} (the settings file) does not say {name!r}: is it a gateway's?")
-    return config.resolve().parent / found
+class _Settings:
+    """As the gateway reads them: the environment wins, paths are relative to the file."""
+
+    def __init__(self, config: Path, environment: Mapping[str, str]) -> None:
+        self._config = config
+        self._file = read_mapping(config, "the settings file")
+        self._environment = environment
+
+    def where(self) -> Where:
+        url, password = self._text("database"), self._text("database_password")
+        file = self._text("database_password_file")
+        return Where(
+            self.path("data"),
+            None if url is None else SecretStr(url),
+            self._place(file) if file else SecretStr(password) if password else None,
+        )
+
+    def path(self, name: str) -> Path:
+        found = self._text(name)
+        if found is None:
+            text = f"{self._config} (the settings file) does not say {name!r}: is it a gateway's?"
+            raise ConfigError(text)
+        return self._place(found)
+
+    def _place(self, path: str) -> Path:
+        return self._config.resolve().parent / path
+
+    def _text(self, name: str) -> str | None:
+        found = self._environment.get(_PREFIX + name.upper()) or self._file.get(name)
+        return found if isinstance(found, str) else None

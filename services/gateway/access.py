@@ -1,105 +1,34 @@
 """Who asks, and what they may do: the tokens of this gateway as it runs.
 
-A check costs about 20 µs, which is one look at the file (has anything changed?), one SHA-256 and a
-few comparisons.
+A check is one SHA-256 and a few comparisons, and in front of them one look: at the embedded file
+(has anything changed? 10 µs), or at how long ago a database of several gateways was asked that.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
-import sqlite3
-from collections.abc import Callable
+from collections.abc import Iterable
 
-from libmpc.access import AccessStore, Grant, Role, TokenState
+from libmpc.access import AccessStore, StoreError, TokenState
+from libmpc.access.counts import Entry
 from libmpc.clock import Clock
-from libmpc.errors import AuthenticationError, ConfigError, ServiceError
+from libmpc.errors import AuthenticationError, ConfigError, UnavailableError
 from libmpc.identity.token import is_token, token_id
 from libmpc.wire.lifetime import to_millis
-from services.gateway.quotas import Quotas, unreadable
-from services.gateway.rates import Rate
+from services.gateway.database import Calls
+from services.gateway.holder import Holder
+from services.gateway.timers import Timers
 
 logger = logging.getLogger(__name__)
 
 #: what an unknown token is compared with: no token has this hash
 _NOBODY = "0" * 64
-_TRANSIENT = (429, 503)
-
-
-class Holder:
-    """A token that was presented, with what is left of its limits.
-
-    Attributes:
-        id: the token's, for logs; of the token in ``gateway.yaml``, which has none, that name.
-    """
-
-    def __init__(self, grant: Grant | None, store: AccessStore) -> None:
-        self.grant = grant
-        self.id = "token_sha256" if grant is None else grant.id
-        self._rates: list[tuple[Rate, bool]] = []  # and whether it counts images
-        self.quotas: Quotas | None = None
-        self._models: frozenset[str] | None = None
-        if grant is None:
-            return
-        if grant.models is not None:
-            self._models = frozenset(grant.models)
-        if grant.requests_per_minute is not None:
-            self._rates.append((Rate(grant.requests_per_minute, "requests"), False))
-        if grant.images_per_minute is not None:
-            self._rates.append((Rate(grant.images_per_minute, "images"), True))
-        if grant.images is not None:
-            self.quotas = Quotas(store, grant.id, grant.images)
-
-    def allows(self, role: Role) -> bool:
-        """Whether it may do what needs that role; the token in ``gateway.yaml`` is an owner's."""
-        return role in ("client", "owner") if self.grant is None else self.grant.allows(role)
-
-    def sees(self, model: str) -> bool:
-        """Whether a model of that name exists as far as this token goes."""
-        return self._models is None or model in self._models
-
-    async def charge(self, model: str, images: int, now: float) -> Charge:
-        """Count a query of so many images.
-
-        Raises:
-            LimitError: more than a limit allows; nothing is counted then.
-            UnavailableError: the count cannot be written.
-        """
-        charge = Charge()
-        try:
-            for rate, by_images in self._rates:
-                units = images if by_images else 1
-                rate.take(units, now)
-                charge.rates.append((rate, units))
-            if self.quotas is not None:
-                quota = self.quotas.of(model)
-                await quota.take(images)
-                charge.quota = lambda: quota.give_back(images)
-        except ServiceError as error:
-            charge.refund(error)
-            raise
-        return charge
-
-
-class Charge:
-    """What a query was counted as."""
-
-    def __init__(self) -> None:
-        self.rates: list[tuple[Rate, int]] = []
-        self.quota: Callable[[], None] | None = None
-
-    def refund(self, error: ServiceError) -> None:
-        """The query failed: no images were answered.
-
-        Rates still count what was the sender's fault, since it cost the parties work.
-        """
-        if self.quota is not None:
-            self.quota()
-            self.quota = None
-        if error.status in _TRANSIENT:
-            for rate, units in self.rates:
-                rate.give_back(units)
-        self.rates.clear()
+#: seconds between two questions whether a shared database has changed
+POLL_SECONDS = 0.5
+#: seconds within which a change counts at every gateway that can ask the database
+FRESH_SECONDS = 1.0
 
 
 class Access:
@@ -107,24 +36,45 @@ class Access:
 
     Args:
         shared_sha256: the hash of the one token of ``gateway.yaml``, where there is one.
+        grace: seconds for which tokens count while a shared database cannot be asked.
+
+    Attributes:
+        calls: questions to the database.
 
     Raises:
-        ConfigError: the file holds something else than tokens.
+        ConfigError: the database holds something else than tokens, or cannot be asked.
     """
 
-    def __init__(self, store: AccessStore, shared_sha256: str | None, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: AccessStore,
+        calls: Calls,
+        shared_sha256: str | None,
+        clock: Clock,
+        timers: Timers,
+        grace: float,
+    ) -> None:
+        self.calls = calls
         self._store = store
         self._clock = clock
+        self._timers = timers
+        self._grace = grace
         self._shared_sha256 = shared_sha256
-        self._shared = Holder(None, store)
+        self._shared = Holder(None, store, calls)
         self._holders: dict[str, Holder] = {}
-        self._seen = -1
+        self._refreshing = asyncio.Lock()
+        try:
+            self._seen = store.changes()
+            self._install(store.entries())
+        except StoreError as error:
+            raise ConfigError(f"the tokens cannot be read: {error}") from None
+        self._current = timers.now()
         if shared_sha256 is not None:
             logger.warning(
                 "everybody who has the one token of token_sha256 may act as an owner; give each a"
                 " token of their own ('libmpc token create') and take that setting out"
             )
-        elif not store.grants():
+        elif not self._holders:
             logger.warning("there are no tokens: make one with 'libmpc token create --config'")
 
     def identify(self, authorization: str) -> Holder:
@@ -132,11 +82,11 @@ class Access:
 
         Raises:
             AuthenticationError: there is none, or it is wrong, revoked or expired (401).
-            UnavailableError: the tokens cannot be read.
+            UnavailableError: the tokens cannot be read, or may have changed too long ago.
         """
         scheme, _, presented = authorization.partition(" ")
         presented = presented.strip()
-        self._refresh()
+        self._look()
         found = token_id(presented)
         holder = self._shared if found is None else self._holders.get(found, self._shared)
         expected = self._shared_sha256 if holder.grant is None else holder.grant.sha256
@@ -152,52 +102,103 @@ class Access:
             raise AuthenticationError(text, status=401)
         return holder
 
-    def states(self) -> list[TokenState]:
+    async def states(self) -> list[TokenState]:
         """Every token, with what has been used of it.
+
+        What other gateways have set aside counts as used.
 
         Raises:
             UnavailableError: the tokens cannot be read.
         """
-        self._refresh()
+        await self.refresh()
+        counted = await self.calls(self._store.usages)
         return [
-            TokenState.of(holder.grant, {} if holder.quotas is None else holder.quotas.used)
+            TokenState.of(holder.grant, holder.used(counted.get(holder.id, {})))
             for holder in self._holders.values()
             if holder.grant is not None
         ]
 
-    def close(self) -> None:
-        """Make exact counts durable, and close the file."""
-        kept = [holder.quotas for holder in self._holders.values() if holder.quotas is not None]
-        # If it fails, what was set aside stays counted as used.
-        with contextlib.suppress(sqlite3.Error):
-            self._store.count_all(count for quotas in kept for count in quotas.unsettled())
-        self._store.close()
+    # ---- keeping up with the database
 
-    def _refresh(self) -> None:
-        """Take over what has changed in the file; limits of tokens that stay go on."""
+    @property
+    def age(self) -> float:
+        """Seconds since it was known that no token has changed."""
+        return self._timers.now() - self._current if self._store.shared else 0.0
+
+    @property
+    def usable(self) -> bool:
+        """Whether tokens are checked; false if they may have changed too long ago."""
+        # SECURITY: a token that was revoked may count so long, and no longer.
+        return self.age <= FRESH_SECONDS + self._grace
+
+    def _look(self) -> None:
+        """Take over what has changed in the embedded file; ``run`` asks a shared database."""
+        if self._store.shared:
+            if not self.usable:
+                raise self.calls.unusable()
+            return
         try:
             changes = self._store.changes()
-            if changes == self._seen:
-                return
-            known = self._holders
-            self._holders = {
-                grant.id: holder
-                if (holder := known.get(grant.id)) is not None and holder.grant == grant
-                else Holder(grant, self._store)
-                for grant in self._store.grants()
-            }
-        except (sqlite3.Error, ConfigError) as error:
-            raise unreadable(error) from None
-        self._seen = changes
+            if changes != self._seen:
+                self._install(self._store.entries())
+                self._seen = changes
+        except (StoreError, ConfigError) as error:
+            raise self.calls.failed(error) from None
+
+    async def refresh(self) -> None:
+        """Take over what has changed, now.
+
+        Raises:
+            UnavailableError: the tokens cannot be read.
+        """
+        if not self._store.shared:
+            self._look()
+            return
+        # One at a time, or what was read first might be taken over last.
+        async with self._refreshing:
+            asked = self._timers.now()
+            changes = await self.calls.always(self._store.changes)
+            if changes != self._seen:
+                self._install(await self.calls.always(self._store.entries))
+                self._seen = changes
+            self._current = asked
+
+    async def run(self) -> None:
+        """Keep up with a shared database until cancelled."""
+        while self._store.shared:
+            with contextlib.suppress(UnavailableError):
+                await self.refresh()
+                await self._give_back(self._timers.now())
+            await self._sleep(POLL_SECONDS)
+
+    async def _sleep(self, seconds: float) -> None:
+        over = asyncio.Event()
+        timer = self._timers.call_later(seconds, over.set)
+        try:
+            await over.wait()
+        finally:
+            timer.cancel()
+
+    async def _give_back(self, now: float | None) -> None:
+        spares = [spare for holder in self._holders.values() for spare in holder.spares(now)]
+        if spares:
+            # If it fails, they stay counted as used.
+            await self.calls(self._store.counts.give_back, spares)
+
+    async def close(self) -> None:
+        """Make exact counts durable, and let the database go."""
+        with contextlib.suppress(UnavailableError):
+            await self._give_back(None)
+        self.calls.close()
+        self._store.close()
+
+    def _install(self, entries: Iterable[Entry]) -> None:
+        """Take over these tokens; limits of those that stay go on."""
+        known = self._holders
+        self._holders = {
+            entry.grant.id: holder
+            if (holder := known.get(entry.grant.id)) is not None and holder.entry == entry
+            else Holder(entry, self._store, self.calls)
+            for entry in entries
+        }
         logger.info("%d tokens may be used", len(self._holders))
-
-
-def check_role(holder: Holder, role: Role) -> None:
-    """Refuse who may not.
-
-    Raises:
-        AuthenticationError: it needs another role (403).
-    """
-    if not holder.allows(role):
-        text = f"this needs a token of role {role!r}; ask whoever gave you yours"
-        raise AuthenticationError(text, status=403)

@@ -10,8 +10,9 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from libmpc.access import Role
 from services.common.exchange import current
-from services.gateway.access import Access, Holder, check_role
+from services.gateway.access import Access
 from services.gateway.errors import unknown_model
+from services.gateway.holder import Holder, check_role
 
 _BEARER = HTTPBearer(auto_error=False, description="The token in the deployment's credential file.")
 Documented = Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]

@@ -10,10 +10,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from libmpc.errors import ServiceError
 from libmpc.wire.errors import WireError
-from services.gateway.access import Holder
 from services.gateway.auth import enter
 from services.gateway.errors import HANDLERS
 from services.gateway.gateway import Gateway
+from services.gateway.holder import Holder
 from services.gateway.inference import infer
 
 _INFER = re.compile(r"/v2/models/([^/]+)/infer")

@@ -125,10 +125,26 @@ FAILOVERS = Family(
     "Queries that the triple could not answer while another one could: clients seal them again.",
     {"triple": _TRIPLE},
 )
+DATABASE_UP = Family(
+    "libmpc_gateway_database_up",
+    "gauge",
+    "1 if the database of tokens has answered the last question.",
+)
+DATABASE_FAILURES = Family(
+    "libmpc_gateway_database_failures",
+    "counter",
+    "Questions to the database of tokens that it did not answer, or not in time.",
+)
+DATABASE_AGE = Family(
+    "libmpc_gateway_database_age_seconds",
+    "gauge",
+    "Time since a shared database said whether tokens have changed; with the embedded one 0.",
+)
 LINKS = LinkFamilies.of("libmpc_gateway", "party", "`0`, `1`, `2`")
+DATABASE = (DATABASE_UP, DATABASE_FAILURES, DATABASE_AGE)
 
 FAMILIES = (
     *(READY, REQUESTS, QUERIES, REFUSALS, DURATION, PHASE, BATCH_QUERIES, BATCH_IMAGES),
-    *(QUEUE, BATCHES, BODY_BYTES, PARTY_UP, PARTY_VERSION, *LINKS.all),
+    *(QUEUE, BATCHES, BODY_BYTES, PARTY_UP, PARTY_VERSION, *DATABASE, *LINKS.all),
     *(TRIPLE_READY, TRIPLE_LOAD, TRIPLE_QUERIES, FAILOVERS),
 )

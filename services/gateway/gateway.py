@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from functools import partial
 
-from libmpc.access import AccessStore
 from libmpc.clock import Clock
 from services.gateway.access import Access
 from services.gateway.bodies import Memory
+from services.gateway.database import Calls
 from services.gateway.metrics import Metrics
 from services.gateway.push import Pusher
 from services.gateway.router import Router
@@ -27,7 +28,7 @@ class Gateway:
         triples: how many processes each party has.
 
     Attributes:
-        store: the tokens in the settings' ``data``, and ``access``, what they open.
+        store: the tokens, and ``access``, what they open.
 
     Raises:
         ConfigError: the tokens cannot be read.
@@ -51,8 +52,10 @@ class Gateway:
         self.metrics = Metrics()
         shared = settings.token_sha256
         digest = None if shared is None else shared.get_secret_value()
-        self.store = AccessStore(settings.data)
-        self.access = Access(self.store, digest, clock)
+        self.store = settings.where().open()
+        calls = Calls(self.store, settings.database_timeout)
+        self.access = Access(self.store, calls, digest, clock, timers, settings.database_grace)
+        self.metrics.database = self.access
         make = partial(Triple, dial=dial, settings=settings, clock=clock, timers=timers)
         self.router = Router(lambda number: make(number, metrics=self.metrics), timers)
         self.router.resize(triples)
@@ -62,9 +65,11 @@ class Gateway:
         self._leaving: dict[Triple, asyncio.Task[None]] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._stopping = False
+        self._keeping_up: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to link up with the parties."""
+        self._keeping_up = asyncio.ensure_future(self.access.run())
         self.router.start()
 
     def renew(self, accepts: Callable[[int, bytes], bool], triples: int) -> None:
@@ -90,7 +95,11 @@ class Gateway:
 
     async def reason(self) -> str:
         """Why queries cannot be answered; empty when they can."""
-        return "the gateway is stopping" if self._stopping else await self.router.reason()
+        if self._stopping:
+            return "the gateway is stopping"
+        if not self.access.usable:
+            return "the database of tokens cannot be asked"
+        return await self.router.reason()
 
     async def drain(self, grace: float) -> None:
         """Take no more queries; fail those that are not answered within ``grace`` seconds."""
@@ -104,4 +113,8 @@ class Gateway:
             task.cancel()
         triples = [*self.router.triples, *self._leaving]
         await asyncio.gather(*(triple.close() for triple in triples))
-        self.access.close()
+        if self._keeping_up is not None:
+            self._keeping_up.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeping_up
+        await self.access.close()

@@ -10,10 +10,10 @@ from starlette.responses import Response
 from libmpc.errors import ServiceError
 from libmpc.wire.errors import WireError
 from services.common.exchange import Exchange, current
-from services.gateway.access import Holder
 from services.gateway.auth import check_sees
 from services.gateway.bodies import Body
 from services.gateway.gateway import Gateway
+from services.gateway.holder import Holder
 from services.gateway.query import PendingQuery, Replies
 from services.gateway.tensors import HEADER_LENGTH, TRIPLE, encode_infer, parse_infer
 

@@ -12,6 +12,7 @@ from libmpc.link import LinkTotals
 from libmpc.meters import COUNTS, Histogram, Level
 from services.common.metrics import BY_STATUS, Sample, make_registry
 from services.gateway import families
+from services.gateway.access import Access
 
 _VERSION = re.compile(r"[0-9][0-9a-z.+-]{0,31}")
 
@@ -46,6 +47,7 @@ class Metrics:
         batches: batches under way.
         body_bytes: memory of requests' bodies.
         traffic: what goes over the links to the parties.
+        database: how the database of tokens is; set once there is one.
     """
 
     def __init__(self) -> None:
@@ -57,6 +59,7 @@ class Metrics:
         self.batches = Level()
         self.body_bytes = Level()
         self.traffic = LinkTotals()
+        self.database: Access | None = None
         self._outcomes = dict.fromkeys(families.OUTCOMES, 0)
         self._refusals = dict.fromkeys(families.REASONS, 0)
         self._requests: Counter[tuple[str, str, int]] = Counter()
@@ -159,4 +162,8 @@ class Metrics:
             yield families.TRIPLE_LOAD, [label], meters.load()
             yield families.TRIPLE_QUERIES, [label], meters.queries
             yield families.FAILOVERS, [label], meters.failovers
+        if self.database is not None:
+            yield families.DATABASE_UP, [], int(self.database.calls.up)
+            yield families.DATABASE_FAILURES, [], self.database.calls.failures
+            yield families.DATABASE_AGE, [], self.database.age
         yield from families.LINKS.read(self.traffic, str)

@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from libmpc.access.opening import Where
 from libmpc.link import LinkSettings
 from services.common.settings import SHA256, ServiceSettings
 
@@ -155,6 +156,11 @@ class GatewaySettings(ServiceSettings):
             return settings
         place = path.resolve().parent / settings.database_password_file
         return settings.model_copy(update={"database_password_file": place})
+
+    def where(self) -> Where:
+        """The database of tokens."""
+        password = self.database_password_file or self.database_password
+        return Where(self.data, self.database, password, self.database_timeout)
 
     def link_settings(self) -> LinkSettings:
         """The bounds of a link to a party: it sends us replies, lists and receipts only."""

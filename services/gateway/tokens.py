@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import sqlite3
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -16,7 +14,6 @@ from services.gateway.auth import holder_of
 from services.gateway.bodies import Body
 from services.gateway.documents import body, errors
 from services.gateway.gateway import Gateway
-from services.gateway.quotas import unreadable
 from services.gateway.v2 import answer
 
 logger = logging.getLogger(__name__)
@@ -33,7 +30,7 @@ def token_routes(gateway: Gateway) -> APIRouter:
 
     @router.get("/tokens", response_model=documents.Tokens, summary="All tokens")
     async def tokens() -> Response:
-        found = [state.model_dump(mode="json") for state in gateway.access.states()]
+        found = [state.model_dump(mode="json") for state in await gateway.access.states()]
         return answer(200, {"tokens": found})
 
     @router.post(
@@ -48,10 +45,8 @@ def token_routes(gateway: Gateway) -> APIRouter:
         with gateway.memory.lease() as lease:
             idle = gateway.settings.body_idle_timeout
             grant = Grant.parse(await Body(request, Grant.MAX_BYTES, idle, lease).all())
-        try:
-            await asyncio.to_thread(gateway.store.add, grant)
-        except sqlite3.Error as error:
-            raise unreadable(error) from None
+        await gateway.access.calls(gateway.store.add, grant)
+        await gateway.access.refresh()
         who = holder_of(request).id
         logger.info("token %s (%s, %s) was made by %s", grant.id, grant.name, grant.role, who)
         return answer(201, TokenState.of(grant, {}).model_dump(mode="json"))
@@ -63,10 +58,8 @@ def token_routes(gateway: Gateway) -> APIRouter:
         summary="Let somebody in no more",
     )
     async def revoke(token: str, request: Request) -> Response:
-        try:
-            there = await asyncio.to_thread(gateway.store.remove, token)
-        except sqlite3.Error as error:
-            raise unreadable(error) from None
+        there = await gateway.access.calls(gateway.store.remove, token)
+        await gateway.access.refresh()
         if not there:
             text = "there is no such token; 'libmpc token list' (GET /v2/tokens) lists them"
             raise ServiceError(text, status=404)

@@ -1,9 +1,7 @@
-"""The file of tokens: durable, private, and the same for every process that has it open."""
+"""The store of tokens, in SQLite and in PostgreSQL: durable, and the same for all who use it."""
 
 from __future__ import annotations
 
-import sqlite3
-import stat
 import subprocess
 import sys
 import threading
@@ -12,16 +10,24 @@ from pathlib import Path
 import pytest
 
 from libmpc.access import AccessStore, Grant, grant, make_grant, store
-from libmpc.errors import ConfigError, ConflictError, LimitError
+from libmpc.access.counts import Entry, Part, Spare
+from libmpc.access.opening import Where
+from libmpc.errors import ConflictError, LimitError
 
 
 def new(name: str = "somebody", **limits: int) -> Grant:
     return make_grant(name, "client", 1, **limits)[1]
 
 
-def test_what_was_added_is_there_until_it_is_removed(tmp_path: Path) -> None:
+def added(tokens: AccessStore, granted: Grant) -> Entry:
+    tokens.add(granted)
+    (entry,) = (one for one in tokens.entries() if one.grant == granted)
+    return entry
+
+
+def test_what_was_added_is_there_until_it_is_removed(where: Where) -> None:
     first, second = new("first", images=5), new("second")
-    tokens = AccessStore(tmp_path)
+    tokens = where.open()
     before = tokens.changes()
     tokens.add(first)
     tokens.add(second)
@@ -32,7 +38,7 @@ def test_what_was_added_is_there_until_it_is_removed(tmp_path: Path) -> None:
     with pytest.raises(ConflictError):
         tokens.add(first.model_copy(update={"images": 6}))
     tokens.close()
-    again = AccessStore(tmp_path)
+    again = where.open()
     assert again.grants() == [first, second]
     assert again.remove(first.id)
     assert not again.remove(first.id)
@@ -41,73 +47,74 @@ def test_what_was_added_is_there_until_it_is_removed(tmp_path: Path) -> None:
     again.close()
 
 
-def test_counts_go_with_their_token(tmp_path: Path) -> None:
-    token = new()
-    tokens = AccessStore(tmp_path)
-    tokens.count(token.id, "mnist", 3)  # of nobody
-    assert tokens.usage(token.id) == {}
-    tokens.add(token)
-    tokens.count(token.id, "mnist", 3)
-    tokens.count(token.id, "mnist", 5)
-    tokens.count(token.id, "cifar", 1)
-    assert tokens.usage(token.id) == {"cifar": 1, "mnist": 5}
+def test_what_is_set_aside_is_gone_for_everybody_else(where: Where) -> None:
+    tokens, other = where.open(), where.open()
+    entry = added(tokens, new(images=100))
     changes = tokens.changes()
-    tokens.count(token.id, "mnist", 6)
+    assert tokens.counts.set_aside(entry, "mnist", 4, 4) == Part(4 + 96 // 8, 84)
+    assert other.counts.set_aside(entry, "mnist", 10, 20) == Part(20 + 64 // 8, 56)
+    assert tokens.counts.set_aside(entry, "mnist", 57, 57) == Part(0, 56)
+    assert tokens.counts.set_aside(entry, "cifar", 100, 200) == Part(100, 0)
+    assert other.usage(entry.grant.id) == {"cifar": 100, "mnist": 44}
+    assert other.usages() == {entry.grant.id: {"cifar": 100, "mnist": 44}}
+    spare = Spare(entry.grant.id, entry.number, "mnist", 12)
+    tokens.counts.give_back([spare, spare._replace(model="cifar", images=100)])
+    assert other.usage(entry.grant.id) == {"mnist": 32}
+    assert other.counts.set_aside(entry, "mnist", 68, 68) == Part(68, 0)
     assert tokens.changes() == changes, "a gateway would read all tokens again"
-    tokens.count_all([(token.id, "mnist", 8), ("0" * 12, "mnist", 1), (token.id, "new", 9)])
-    assert tokens.usage(token.id) == {"cifar": 1, "mnist": 8, "new": 9}
-    tokens.remove(token.id)
-    tokens.add(token)
-    assert tokens.usage(token.id) == {}
+    tokens.close()
+    other.close()
+
+
+def test_counts_end_with_their_token(where: Where) -> None:
+    tokens = where.open()
+    entry = added(tokens, new(images=100))
+    assert tokens.counts.set_aside(entry, "mnist", 40, 40) is not None
+    assert tokens.remove(entry.grant.id)
+    assert tokens.usages() == {}
+    assert tokens.counts.set_aside(entry, "mnist", 1, 1) is None
+    again = added(tokens, entry.grant)
+    assert again.number > entry.number
+    # Neither does a gateway that knows the old one only count, or give back, to the new one.
+    assert tokens.counts.set_aside(entry, "mnist", 1, 1) is None
+    assert tokens.counts.set_aside(again, "mnist", 10, 100) == Part(100, 0)
+    tokens.counts.give_back([Spare(entry.grant.id, entry.number, "mnist", 40)])
+    assert tokens.usage(entry.grant.id) == {"mnist": 100}
     tokens.close()
 
 
-def test_only_its_owner_reads_it(tmp_path: Path) -> None:
-    tokens = AccessStore(tmp_path / "data")
-    tokens.add(new())
-    files = list((tmp_path / "data").iterdir())
-    assert len(files) == 3  # with the log and its index
-    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
-    assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
-    tokens.close()
-
-
-def test_no_token_is_in_it(tmp_path: Path) -> None:
-    token, granted = make_grant("somebody", "admin", 1)
-    tokens = AccessStore(tmp_path)
-    tokens.add(granted)
-    content = b"".join(path.read_bytes() for path in tmp_path.iterdir())
-    assert granted.sha256.encode() in content
-    assert token.get_secret_value()[20:].encode() not in content
-    tokens.close()
-
-
-def test_what_returned_survives_kill_9(tmp_path: Path) -> None:
-    code = (
-        "import os, sys; from pathlib import Path\n"
-        "from libmpc.access import AccessStore, make_grant\n"
-        "_, grant = make_grant('somebody', 'client', 1, images=9)\n"
-        "tokens = AccessStore(Path(sys.argv[1]))\n"
-        "tokens.add(grant); tokens.count(grant.id, 'mnist', 7)\n"
-        "print(grant.id, flush=True); os.kill(os.getpid(), 9)"
-    )
-    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True)
+def test_what_returned_survives_kill_9(where: Where) -> None:
+    done = child(where, "print(entry.grant.id, flush=True); os.kill(os.getpid(), 9)")
     assert done.returncode == -9
-    tokens = AccessStore(tmp_path)
+    tokens = where.open()
     assert [one.id for one in tokens.grants()] == [done.stdout.strip()]
     assert tokens.usage(done.stdout.strip()) == {"mnist": 7}
     tokens.close()
 
 
-def test_writers_side_by_side(tmp_path: Path) -> None:
-    """As a gateway that counts and a command that makes tokens."""
-    stores = [AccessStore(tmp_path) for _ in range(3)]
-    made = [[new() for _ in range(20)] for _ in stores]
+def child(where: Where, ending: str) -> subprocess.CompletedProcess[str]:
+    code = (
+        "import os, sys; from pathlib import Path; from pydantic import SecretStr\n"
+        "from libmpc.access import make_grant; from libmpc.access.opening import Where\n"
+        "_, grant = make_grant('somebody', 'client', 1, images=9)\n"
+        "url = SecretStr(sys.argv[2]) if len(sys.argv) > 2 else None\n"
+        "tokens = Where(Path(sys.argv[1]), url, timeout=10).open(); tokens.add(grant)\n"
+        "(entry,) = tokens.entries(); tokens.counts.set_aside(entry, 'mnist', 7, 7)\n"
+    )
+    url = [] if where.database is None else [where.database.get_secret_value()]
+    command = [sys.executable, "-c", code + ending, where.data, *url]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_writers_side_by_side(where: Where) -> None:
+    """As gateways that count, and a command that makes tokens."""
+    stores = [where.open() for _ in range(3)]
+    made = [[new(images=9) for _ in range(20)] for _ in stores]
 
     def fill(index: int) -> None:
         for token in made[index]:
-            stores[index].add(token)
-            stores[index].count(token.id, "mnist", 1)
+            entry = added(stores[index], token)
+            assert stores[index].counts.set_aside(entry, "mnist", 9, 9) == Part(9, 0)
 
     threads = [threading.Thread(target=fill, args=(index,)) for index in range(3)]
     for thread in threads:
@@ -116,13 +123,36 @@ def test_writers_side_by_side(tmp_path: Path) -> None:
         thread.join()
     wanted = {token.id for tokens in made for token in tokens}
     for one in stores:
-        assert {token.id for token in one.grants()} == wanted
+        entries = one.entries()
+        assert {entry.grant.id for entry in entries} == wanted
+        assert len({entry.number for entry in entries}) == len(entries)
+        assert one.usages() == {token: {"mnist": 9} for token in wanted}
         one.close()
 
 
-def test_there_are_not_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gateways_that_start_together_make_the_tables_once(where: Where) -> None:
+    opened: list[AccessStore] = []
+    ready = threading.Barrier(6)
+
+    def start() -> None:
+        ready.wait()
+        opened.append(where.open())
+
+    threads = [threading.Thread(target=start) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(opened) == 6
+    opened[0].add(new())
+    for one in opened:
+        assert len(one.grants()) == 1
+        one.close()
+
+
+def test_there_are_not_too_many(where: Where, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "MAX_GRANTS", 2)
-    tokens = AccessStore(tmp_path)
+    tokens = where.open()
     kept = new()
     tokens.add(kept)
     tokens.add(new())
@@ -132,28 +162,30 @@ def test_there_are_not_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     tokens.close()
 
 
-@pytest.mark.parametrize("content", [b"no database" * 100, None])
-def test_files_that_are_none(tmp_path: Path, content: bytes | None) -> None:
-    path = tmp_path / "tokens.sqlite"
-    if content is None:
-        database = sqlite3.connect(path)
-        database.execute("PRAGMA user_version = 99")
-        database.close()
-    else:
-        path.write_bytes(content)
-    with pytest.raises(ConfigError, match=r"tokens\.sqlite"):
-        AccessStore(tmp_path)
-
-
-def test_an_entry_that_was_changed_by_hand(tmp_path: Path) -> None:
-    tokens = AccessStore(tmp_path)
-    tokens.add(new())
-    database = sqlite3.connect(tmp_path / "tokens.sqlite")
-    database.execute("UPDATE tokens SET document = replace(document, 'client', 'root')")
-    database.commit()
-    database.close()
-    with pytest.raises(ConfigError, match="damaged.*role"):
-        tokens.grants()
+def test_tokens_move_with_their_counts_and_moving_twice_changes_nothing(
+    where: Where, tmp_path: Path
+) -> None:
+    old, tokens = AccessStore(tmp_path / "old"), where.open()
+    entry = added(old, new("first", images=100))
+    old.counts.set_aside(entry, "mnist", 10, 60)
+    old.add(new("second"))
+    assert tokens.copy_from(old) == (2, 0)
+    assert tokens.grants() == old.grants()
+    assert tokens.usages() == old.usages() != {}
+    (moved, _) = tokens.entries()
+    tokens.counts.set_aside(moved, "mnist", 1, 1)
+    counted = tokens.usages()
+    assert tokens.copy_from(old) == (0, 2)
+    assert tokens.usages() == counted
+    # All or none.
+    third = new("third")
+    old.add(third)
+    assert tokens.remove(entry.grant.id)
+    tokens.add(entry.grant.model_copy(update={"name": "changed"}))
+    with pytest.raises(ConflictError):
+        tokens.copy_from(old)
+    assert third not in tokens.grants()
+    old.close()
     tokens.close()
 
 

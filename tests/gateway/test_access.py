@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from starlette.routing import Route
 
-from libmpc.access import ROLES, AccessStore, make_grant
+from libmpc.access import ROLES, AccessStore, StoreError, make_grant
 from libmpc.identity.token import is_token, token_id
 from tests.gateway.fakes import MODEL
-from tests.gateway.rig import TOKEN, header, rig, run, until
+from tests.gateway.rig import TOKEN, Rig, header, rig, run, until
 
 #: who may, at least
 NEEDED = {
@@ -255,6 +255,12 @@ def test_another_process_revokes_at_once(tmp_path: Path) -> None:
 # ---- limits
 
 
+async def used(r: Rig) -> dict[str, int]:
+    """What the only token that has a quota has used."""
+    (found,) = (state.used for state in await r.gateway.access.states())
+    return found
+
+
 def test_images_a_minute_are_counted_not_queries() -> None:
     async def work() -> None:
         async with rig() as r:
@@ -299,14 +305,12 @@ def test_what_the_service_could_not_answer_costs_nothing() -> None:
             async with r.bearing(token) as client:
                 await r.lose(0)
                 assert (await client.infer(query=header(shape=(5, 4)))).status_code == 503
-                holder = r.gateway.access.identify(f"Bearer {token}")
-                assert holder.quotas is not None
-                assert holder.quotas.used == {}
+                assert await used(r) == {}
                 r.parties[0].down = False
                 await r.clock.advance(5)
                 await r.gateway.router.first.links[0].wait_up()
                 assert (await client.infer(query=header(shape=(5, 4)))).status_code == 200
-                assert holder.quotas.used == {"digits": 5}
+                assert await used(r) == {"digits": 5}
 
     run(work())
 
@@ -351,12 +355,12 @@ def test_a_quota_survives_a_crash_and_none_is_given_away(tmp_path: Path) -> None
                     disk = sqlite3.connect(tmp_path / "tokens.sqlite")
                     ((count,),) = disk.execute("SELECT images FROM usage").fetchall()
                     disk.close()
-                    (used,) = r.gateway.access.states()[0].used.values()
-                    assert used <= count <= used + (1000 - used) // 7
+                    (exact,) = (await used(r)).values()
+                    assert exact <= count <= exact + (1000 - exact) // 7
 
     async def second(expected: int) -> None:
         async with rig(tmp_path) as r:
-            assert [state.used for state in r.gateway.access.states()] == [{"digits": expected}]
+            assert await used(r) == {"digits": expected}
             async with r.bearing(token) as client:
                 left = 1000 - expected
                 answer = await client.infer(query=header(shape=(left + 1, 4)))
@@ -374,12 +378,12 @@ def test_a_full_disk_refuses_what_needs_counting_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def full(*args: object) -> None:
-        raise sqlite3.OperationalError("database or disk is full")
+        raise StoreError("database or disk is full")
 
     async def work() -> None:
         async with rig() as r:
             counted, free = r.token("client", images=10), r.token("client")
-            monkeypatch.setattr(r.store, "count", full)
+            monkeypatch.setattr(r.store.counts, "set_aside", full)
             async with r.bearing(counted) as client:
                 for _ in range(3):
                     answer = await client.infer()
@@ -388,7 +392,7 @@ def test_a_full_disk_refuses_what_needs_counting_and_nothing_else(
                 monkeypatch.undo()
                 assert (await client.infer()).status_code == 200
             async with r.bearing(free) as client:
-                monkeypatch.setattr(r.store, "count", full)
+                monkeypatch.setattr(r.store.counts, "set_aside", full)
                 assert (await client.infer()).status_code == 200
 
     run(work())
@@ -396,7 +400,7 @@ def test_a_full_disk_refuses_what_needs_counting_and_nothing_else(
 
 def test_tokens_that_cannot_be_read_open_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> int:
-        raise sqlite3.DatabaseError("database disk image is malformed")
+        raise StoreError("database disk image is malformed")
 
     async def work() -> None:
         async with rig() as r, r.bearing(r.token("admin")) as client:
@@ -422,7 +426,7 @@ def test_a_client_that_goes_away_does_not_undo_its_count() -> None:
                 asked.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await asked
-            assert r.gateway.access.states()[0].used == {"digits": 1}
+            assert await used(r) == {"digits": 1}
 
     run(work())
 
