@@ -20,6 +20,8 @@ from libmpc.ring.turns import turn
 _numba: Any = importlib.import_module("numba")
 _types: Any = importlib.import_module("numba.core.types")
 _cgutils: Any = importlib.import_module("numba.core.cgutils")
+_runtime: Any = importlib.import_module("numba.core.runtime")
+_compiler_lock: Any = importlib.import_module("numba.core.compiler_lock").global_compiler_lock
 llvm: Any = importlib.import_module("llvmlite.ir")
 """What ``written`` functions are written with."""
 
@@ -75,8 +77,30 @@ def _compile(dispatcher: Any, arguments: tuple[Any, ...]) -> None:
     """Load or compile a kernel for these types, once for all processes, and for no others."""
     name = f"{dispatcher.py_func.__module__}.{dispatcher.py_func.__qualname__}"
     with turn(Path(dispatcher.stats.cache_path), name):
-        dispatcher.compile(arguments)
+        if not _load(dispatcher, arguments):
+            dispatcher.compile(arguments)
     dispatcher.disable_compile()
+
+
+def _load(dispatcher: Any, arguments: tuple[Any, ...]) -> bool:
+    """Take a kernel out of the cache, as numba's ``compile`` does; says whether it was there.
+
+    Numba imports everything that it can compile with before it looks, which takes as long as all
+    the rest of a party's start. A kernel that is compiled needs its runtime only.
+    """
+    try:
+        context, cache = dispatcher.targetctx, dispatcher._cache
+        _runtime.rtsys.initialize(context)
+        with cache._guard_against_spurious_io_errors(), _compiler_lock:
+            result = cache._load_overload(arguments, context)
+            if result is None:
+                return False
+            dispatcher._cache_hits[arguments] += 1
+            context.insert_user_function(result.entry_point, result.fndesc, [result.library])
+            dispatcher.add_overload(result)
+    except AttributeError:  # these names are numba's own; another release may have others
+        return False
+    return bool(dispatcher.overloads)
 
 
 def inline(function: F) -> F:

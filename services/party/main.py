@@ -113,7 +113,9 @@ async def _serve(settings: PartySettings) -> None:
     watch = asyncio.ensure_future(machine.watch())
     try:
         await health.start()
-        # No query may wait for a compiler; until then nobody can reach this party.
+        # Peers that knock meanwhile wait, instead of coming again some time after we are ready.
+        server.listen()
+        # No query may wait for a compiler; until then nobody gets an answer from this party.
         await asyncio.to_thread(warm_up)
         forget_compiler()
         await server.start()

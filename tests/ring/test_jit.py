@@ -1,5 +1,8 @@
 """The door to numba."""
 
+import subprocess
+import sys
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,3 +44,20 @@ def test_other_errors_are_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(jit, "_numba", Readonly("something else"))
     with pytest.raises(RuntimeError, match="something else"):
         jit.kernel(jit.U64)(double)
+
+
+def test_compiled_kernels_are_loaded_without_the_compiler() -> None:
+    """What numba compiles with takes longer to import than all kernels together."""
+    code = "from libmpc.runtime import warm_up; warm_up()"
+    ask = "import sys; print('numba.np.arraymath' in sys.modules)"
+    run = partial(subprocess.run, check=True, capture_output=True, text=True)
+    run([sys.executable, "-c", code])  # compiles what is not in the cache yet
+    assert run([sys.executable, "-c", f"{code}; {ask}"]).stdout == "False\n"
+
+
+def test_another_numba_without_its_private_names_compiles() -> None:
+    class Dispatcher:
+        def __init__(self) -> None:
+            self.overloads: dict[Any, Any] = {}
+
+    assert jit._load(Dispatcher(), (jit.U64,)) is False

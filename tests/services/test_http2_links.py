@@ -18,11 +18,11 @@ import pytest
 import uvloop
 
 from libmpc.link import ByteStream, Inbox, LinkError, accept
-from services.common.http2 import connect_stream
+from services.common.http2 import Http2Server, LinkEndpoint, connect_stream
 from services.common.http2.link_stream import LinkStream
 from services.common.tls import TlsFiles
 from tests.link.support import identity, known
-from tests.services.http2 import Run, free_port, link_to, server, url
+from tests.services.http2 import Run, free_port, link_to, make_app, serve_echo, server, url
 from tests.services.link_server import ECHO, SETTINGS, SINK, TOTAL, echo
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +52,35 @@ def test_full_duplex(run: Run, files: dict[str, TlsFiles], secure: bool) -> None
             assert (await inbox.receive()).bundle == 10 * len(BULK)
             await link.close()
             assert link.error is None
+
+    run(main())
+
+
+@pytest.mark.parametrize("secure", [True, False])
+def test_who_comes_early_waits(run: Run, files: dict[str, TlsFiles], secure: bool) -> None:
+    """A party's peers knock once while its kernels are loaded, and not again some time later."""
+
+    async def main() -> None:
+        tls = files["one"] if secure else None
+        http = Http2Server(make_app(), "127.0.0.1", 0, tls, endpoint=LinkEndpoint(serve_echo))
+        http.listen()
+        port = http.port
+        early = asyncio.ensure_future(link_to(port, files["zero"] if secure else None))
+        _, probe = await asyncio.open_connection("127.0.0.1", port)  # nobody is turned away
+        probe.close()
+        if tls is not None:
+            await http.renew(tls)  # nobody is let in by that
+        assert not early.done()
+        await http.start()
+        link = await early
+        link.post(ECHO, 1, 2, b"early")
+        assert (await Inbox(link).receive()).payload == b"early"
+        await link.close()
+        await http.stop()
+        for _ in range(2):  # the port is given back, also by one that was never started
+            never = Http2Server(make_app(), "127.0.0.1", port, None)
+            never.listen()
+            await never.stop()
 
     run(main())
 

@@ -58,13 +58,24 @@ class Http2Server:
         assert self._socket is not None
         return int(self._socket.getsockname()[1])
 
-    async def start(self) -> None:
-        """Listen; returns once connections are accepted.
+    def listen(self) -> None:
+        """Take the port; whoever knocks waits for ``start``, and need not come again.
 
         Raises:
             ConfigError: the port is in use or not allowed.
         """
-        await self._listen(listen(*self._address), self._context)
+        self._socket = listen(*self._address)
+
+    async def start(self) -> None:
+        """Accept connections; takes the port, if ``listen`` has not.
+
+        Raises:
+            ConfigError: the port is in use or not allowed.
+        """
+        if self._socket is None:
+            self.listen()
+        assert self._socket is not None
+        await self._accept(self._socket, self._context)
 
     async def renew(self, tls: TlsFiles) -> None:
         """Use other TLS files for connections that begin from now on; the others go on.
@@ -73,14 +84,16 @@ class Http2Server:
             ConfigError: a file cannot be used; nothing has changed.
         """
         context, old = tls.server_context(), self._server
+        self._context = context
+        if old is None:  # ``start`` takes it
+            return
         assert self._socket is not None
         # The same socket, so that nobody who knocks meanwhile is turned away. A new context, since
         # an authority cannot be taken out of one that is in use.
-        await self._listen(self._socket.dup(), context)
-        if old is not None:
-            old.close()
+        await self._accept(self._socket.dup(), context)
+        old.close()
 
-    async def _listen(self, listening: socket.socket, context: ssl.SSLContext | None) -> None:
+    async def _accept(self, listening: socket.socket, context: ssl.SSLContext | None) -> None:
         self._server = await asyncio.get_running_loop().create_server(
             self._connection,
             sock=listening,
@@ -96,6 +109,8 @@ class Http2Server:
         """End the streams of peers, then the rest. Idempotent; takes at most 3 s."""
         if self._server is not None:
             self._server.close()
+        elif self._socket is not None:
+            self._socket.close()
         if self._endpoint is not None:
             await self._endpoint.close()
         connections = set(self._connections)
