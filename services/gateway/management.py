@@ -124,7 +124,9 @@ async def _command(gateway: Gateway, name: str, action: str, request: Request) -
         raise bad_request(f"the command is not to {action} this model; sign another one")
     if command.deployment != gateway.deployment.hex():
         raise bad_request("the command is for another deployment", 409)
-    await gateway.router.first.parties.change(Kind.COMMAND, signed.encode())
+    # A party that does not hold the model answers no queries either.
+    some = action == "stop"
+    await gateway.router.first.parties.change(Kind.COMMAND, signed.encode(), some=some)
     gateway.router.forget(name)
     await everywhere(gateway.router, gateway.settings.commit_timeout)
     return answer(200, {"name": name, "model": command.model, "action": action})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from http import HTTPStatus
 from typing import TypeVar
 
 from libmpc.errors import ServiceError, UnavailableError
@@ -130,18 +131,35 @@ class Parties:
         calls = [link.call(kind, timeout=self._call_timeout) for link in self.links]
         return await all_of(calls)
 
-    async def change(self, kind: Kind, payload: bytes, seconds: float | None = None) -> None:
+    async def change(
+        self, kind: Kind, payload: bytes, seconds: float | None = None, *, some: bool = False
+    ) -> None:
         """Make all three do something that may be done twice.
 
-        A party that is lost meanwhile is asked again when it is back, for ``seconds`` (by default
-        ``commit_timeout``); should that not be enough, the parties tell each other when they meet.
+        Args:
+            seconds: to go on trying where a party is lost meanwhile; by default
+                ``commit_timeout``. Should that not be enough, the parties tell each other when
+                they meet.
+            some: one that does not hold the model has nothing to do, if another one does.
 
         Raises:
             ServiceError: one refused, or was not back in time; names it.
         """
         self.check_up()
         within = self._commit_timeout if seconds is None else seconds
-        await all_of([self._insist(link, kind, payload, within) for link in self.links])
+        missing: list[ServiceError] = []
+
+        async def change(link: PartyLink) -> None:
+            try:
+                await self._insist(link, kind, payload, within)
+            except ServiceError as error:
+                if not some or error.status != HTTPStatus.NOT_FOUND:
+                    raise
+                missing.append(error)
+
+        await all_of([change(link) for link in self.links])
+        if len(missing) == len(self.links):
+            raise missing[0]
 
     async def _insist(self, link: PartyLink, kind: Kind, payload: bytes, within: float) -> None:
         loss: asyncio.Future[None] = asyncio.get_running_loop().create_future()

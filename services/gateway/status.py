@@ -19,10 +19,10 @@ from libmpc.errors import ServiceError
 from libmpc.party.messages import Kind, PartyReport, PartyStatus
 from libmpc.wire.errors import WireError
 from libmpc.wire.lifetime import to_millis
-from services.gateway.holder import Holder
 from services.gateway.auth import holder_of
 from services.gateway.documents import ListedModel, errors
 from services.gateway.gateway import Gateway
+from services.gateway.holder import Holder
 from services.gateway.links import PartyLink
 from services.gateway.v2 import answer
 
