@@ -76,7 +76,7 @@ class Gateway:
         """
         for triple in self.router.resize(triples):
             self._leaving[triple] = asyncio.ensure_future(self._leave(triple))
-        for triple in self.router.triples:
+        for triple in (*self.router.triples, *self._leaving):
             task = asyncio.ensure_future(triple.drop(accepts))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
