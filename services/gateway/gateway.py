@@ -85,9 +85,13 @@ class Gateway:
         await triple.leave(self.settings.max_query_timeout)
         del self._leaving[triple]
 
-    async def reason(self) -> str:
-        """Why queries cannot be answered; empty when they can."""
-        return "the gateway is stopping" if self._stopping else await self.router.reason()
+    async def reason(self, limited: bool = False) -> str:
+        """Why queries cannot be answered; empty when they can.
+
+        Args:
+            limited: of a model whose requests are counted, which triple 0 alone does.
+        """
+        return "the gateway is stopping" if self._stopping else await self.router.reason(limited)
 
     async def drain(self, grace: float) -> None:
         """Take no more queries; fail those that are not answered within ``grace`` seconds."""

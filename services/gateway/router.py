@@ -216,9 +216,9 @@ class Router:
         assert problem is not None
         raise problem
 
-    async def reason(self) -> str:
-        """Why queries cannot be answered; empty when a triple can."""
-        if len(self.triples) == 1:
+    async def reason(self, only_first: bool = False) -> str:
+        """Why queries cannot be answered; empty when a triple can, or triple 0 where it must."""
+        if only_first or len(self.triples) == 1:
             return await self.first.parties.reason()
         if any(triple.ready for triple in self.triples):
             return ""

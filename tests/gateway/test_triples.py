@@ -258,9 +258,12 @@ def test_a_model_with_a_limit_has_the_keys_of_triple_0_only() -> None:
                 body = (await r.client.get("/v2/models/digits")).json()["libmpc"]
                 assert (body["triple"], body["more"]) == (0, [])
             await r.lose(1)
-            response = await r.client.get("/v2/models/digits")
-            assert response.status_code == 503
-            assert "party 1 is not reachable" in response.json()["error"]
+            for path in ("/v2/models/digits", "/v2/models/digits/ready"):
+                response = await r.client.get(path)
+                assert response.status_code == 503
+                assert "party 1 is not reachable" in response.json()["error"]
+            (listed,) = (await r.client.get("/v2/models")).json()["models"]
+            assert not listed["ready"]
 
     run(work())
 
