@@ -54,19 +54,22 @@ async def _infer(gateway: Gateway, name: str, request: Request, holder: Holder) 
         parsed = parse_infer(body, request.headers.get(HEADER_LENGTH), settings.max_json_bytes)
         header, router = parsed.header, gateway.router
         triple = router.of(header) or await router.find(header)
-        with router.counting(triple):
+        try:
             await triple.catalogue.check(name, header.model)
+        except ServiceError as error:
+            router.failed(triple, error)
+            raise
         timeout = min(parsed.timeout or settings.query_timeout, settings.max_query_timeout)
         client = request.client.host if request.client is not None else ""
         # The parties open nothing whose shape is not the header's, so no query has more images
         # than are counted here.
         charge = await holder.charge(name, header.batch, now())
         try:
-            with router.counting(triple):
-                query = triple.batcher.submit(header, parsed.envelopes, timeout, client)
-                triple.arrived(header.batch)
-                replies = await _wait(query, request)
+            query = triple.batcher.submit(header, parsed.envelopes, timeout, client)
+            triple.arrived(header.batch)
+            replies = await _wait(query, request)
         except ServiceError as error:
+            router.failed(triple, error)
             charge.refund(error)
             raise
     replied = now()
