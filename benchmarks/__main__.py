@@ -18,6 +18,7 @@ from benchmarks import (
     report,
     serving,
     startup,
+    triples,
 )
 from benchmarks.rows import Group, Options, Row
 
@@ -29,8 +30,9 @@ GROUPS: dict[str, Group] = {
     **matmul.GROUPS,
     **startup.GROUPS,
     **growth.GROUPS,
+    **triples.GROUPS,
 }
-_NOT_QUICK = ("far", "growth")
+_NOT_QUICK = ("far", "growth", "triples")
 
 
 def main() -> None:
@@ -45,7 +47,7 @@ def main() -> None:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help=f"two minutes: shorter windows, without {' and '.join(_NOT_QUICK)}",
+        help=f"two minutes: shorter windows, without {', '.join(_NOT_QUICK)}",
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write everything measured")
     parser.add_argument("--markdown", action="store_true", help="print tables for a document")

@@ -37,26 +37,35 @@ Piece = tuple[float, bytes]
 
 
 @contextlib.contextmanager
-def delayed_cluster(seconds: float, megabits: float | None = None) -> Iterator[libmpc.LocalCluster]:
+def delayed_cluster(
+    seconds: float, megabits: float | None = None, triples: int = 1
+) -> Iterator[libmpc.LocalCluster]:
     """A local cluster with a delay on the way from any party to another; none to the gateway.
 
     Args:
         seconds: one way.
         megabits: per second, each way of each link; ``None``: as fast as it goes.
+        triples: how many processes each party has.
     """
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="libmpc-bench-")))
-        deployment = make_all(directory / "run", choose_ports(_HOST, None), publish=False)
+        ports = choose_ports(_HOST, None, triples=triples)
+        deployment = make_all(directory / "run", ports, publish=False)
         parties = []
         for party in deployment.parties:
-            port = stack.enter_context(_relay(urlsplit(party.url).port or 0, seconds, megabits))
-            parties.append(party.model_copy(update={"url": f"https://{_HOST}:{port}"}))
+            relays = [
+                stack.enter_context(_relay(urlsplit(url).port or 0, seconds, megabits))
+                for url in party.urls
+            ]
+            url, *more = (f"https://{_HOST}:{port}" for port in relays)
+            changes = {"url": url, "more_urls": tuple(more) or None}
+            parties.append(party.model_copy(update=changes))
         far = {**dict(deployment), "parties": tuple(parties)}
         relayed = directory / "relayed.yaml"
         Deployment.model_validate(far).write(relayed)
         # The parties take this file for their own; it differs in nothing but addresses.
         stack.enter_context(variable(_SETTING, str(relayed)))
-        yield stack.enter_context(libmpc.LocalCluster(directory / "run"))
+        yield stack.enter_context(libmpc.LocalCluster(directory / "run", timeout=300))
 
 
 @contextlib.contextmanager

@@ -52,7 +52,8 @@ class Places:
                 if one.triple == pin.triple:
                     return one
             raise UnavailableError(
-                f"triple {pin.triple}, which has what was sent before, is not ready",
+                f"triple {pin.triple}, which has what was sent before, does not answer; if it stays"
+                " so, begin again",
                 status=503,
                 retry_after=1.0,
             )
@@ -78,7 +79,12 @@ class Places:
         return now_ms - card.fetched_ms > STALE_MS
 
     def lost(
-        self, card: ModelCard, place: ModelCard, error: ServiceError, failed: set[int]
+        self,
+        card: ModelCard,
+        place: ModelCard,
+        error: ServiceError,
+        failed: set[int],
+        pin: Pin | None = None,
     ) -> bool:
         """Whether another triple may answer what this one has not; it is next then.
 
@@ -86,7 +92,10 @@ class Places:
             card: as it was fetched.
             place: what was chosen of it.
             failed: gets that triple.
+            pin: where it has to go.
         """
+        if pin is not None and pin.triple is not None:
+            return False
         if error.status != 503 or error.code in _SAME_ELSEWHERE:
             return False
         failed.add(place.triple)

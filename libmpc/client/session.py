@@ -146,8 +146,7 @@ class Session:
                 elsewhere = (
                     card is not None
                     and place is not None
-                    and (pin is None or pin.triple is None)
-                    and self._places.lost(card, place, error, failed)
+                    and self._places.lost(card, place, error, failed, pin)
                 )
                 if elsewhere and error.code == "party_down":
                     yield from self.pause(attempts, error, elsewhere)

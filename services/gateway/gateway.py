@@ -84,7 +84,7 @@ class Gateway:
         """
         for triple in self.router.resize(triples):
             self._leaving[triple] = asyncio.ensure_future(self._leave(triple))
-        for triple in self.router.triples:
+        for triple in (*self.router.triples, *self._leaving):
             task = asyncio.ensure_future(triple.drop(accepts))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
@@ -93,13 +93,17 @@ class Gateway:
         await triple.leave(self.settings.max_query_timeout)
         del self._leaving[triple]
 
-    async def reason(self) -> str:
-        """Why queries cannot be answered; empty when they can."""
+    async def reason(self, limited: bool = False) -> str:
+        """Why queries cannot be answered; empty when they can.
+
+        Args:
+            limited: of a model whose requests are counted, which triple 0 alone does.
+        """
         if self._stopping:
             return "the gateway is stopping"
         if not self.access.usable:
             return "the database of tokens cannot be asked"
-        return await self.router.reason()
+        return await self.router.reason(limited)
 
     async def drain(self, grace: float) -> None:
         """Take no more queries; fail those that are not answered within ``grace`` seconds."""

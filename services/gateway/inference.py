@@ -64,8 +64,11 @@ async def _infer(
         header, router = parsed.header, gateway.router
         call.images, call.query = header.batch, header.number[:8]
         triple = router.of(header) or await router.find(header)
-        with router.counting(triple):
+        try:
             await triple.catalogue.check(name, header.model)
+        except ServiceError as error:
+            router.failed(triple, error)
+            raise
         # SECURITY: only now: metrics and logs have the names of models that there are.
         call.model = name
         timeout = min(parsed.timeout or settings.query_timeout, settings.max_query_timeout)
@@ -74,11 +77,11 @@ async def _infer(
         # than are counted here.
         charge = await holder.charge(name, header.batch, now())
         try:
-            with router.counting(triple):
-                query = triple.batcher.submit(header, parsed.envelopes, timeout, client)
-                triple.arrived(header.batch)
-                replies = await _wait(query, request)
+            query = triple.batcher.submit(header, parsed.envelopes, timeout, client)
+            triple.arrived(header.batch)
+            replies = await _wait(query, request)
         except ServiceError as error:
+            router.failed(triple, error)
             charge.refund(error)
             raise
     replied = now()

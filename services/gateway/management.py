@@ -49,17 +49,19 @@ def listing_routes(gateway: Gateway) -> APIRouter:
     )
     async def models(request: Request) -> Response:
         holder = holder_of(request)
-        ready = not await gateway.reason()
+        views = await gateway.router.read(lambda triple: triple.catalogue.views())
+        kinds = {view.num_requests is not None for view in views}
+        ready = {limited: not await gateway.reason(limited) for limited in kinds}
         listed = [
             {
                 "name": view.name,
                 "model": view.model,
                 "state": view.state,
-                "ready": ready and view.state == "serving",
+                "ready": ready[view.num_requests is not None] and view.state == "serving",
                 "num_requests": view.num_requests,
                 "served": view.served,
             }
-            for view in await gateway.router.read(lambda triple: triple.catalogue.views())
+            for view in views
             if holder.sees(view.name)
         ]
         return answer(200, {"models": listed})

@@ -128,10 +128,10 @@ class Metrics:
         meters = self._triples[number] = TripleMeters()
         return meters
 
-    def forget(self, number: int) -> None:
-        """A triple is not there any more."""
-        self._triples.pop(number, None)
-        self._versions = {key: v for key, v in self._versions.items() if key[1] != number}
+    def forget(self, meters: TripleMeters) -> None:
+        """A triple is not there any more; another one may have its number by now."""
+        self._triples = {n: kept for n, kept in self._triples.items() if kept is not meters}
+        self._versions = {key: v for key, v in self._versions.items() if key[1] in self._triples}
 
     def _read(self) -> Iterator[Sample]:
         for outcome, count in self._outcomes.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from libmpc.errors import ConflictError, ServiceError, UnavailableError
@@ -216,9 +216,9 @@ class Router:
         assert problem is not None
         raise problem
 
-    async def reason(self) -> str:
-        """Why queries cannot be answered; empty when a triple can."""
-        if len(self.triples) == 1:
+    async def reason(self, only_first: bool = False) -> str:
+        """Why queries cannot be answered; empty when a triple can, or triple 0 where it must."""
+        if only_first or len(self.triples) == 1:
             return await self.first.parties.reason()
         if any(triple.ready for triple in self.triples):
             return ""
@@ -236,13 +236,8 @@ class Router:
         for triple in self.triples:
             triple.catalogue.forget(name)
 
-    @contextlib.contextmanager
-    def counting(self, triple: Triple) -> Iterator[None]:
-        """Count what fails within the block, if it is a query to ask another triple."""
-        try:
-            yield
-        except ServiceError as error:
-            lost = error.status == 503 and error.code not in _SAME_ELSEWHERE
-            if lost and any(other.ready for other in self.triples if other is not triple):
-                triple.meters.failovers += 1
-            raise
+    def failed(self, triple: Triple, error: ServiceError) -> None:
+        """A query came to nothing there: count it, if it is one to ask another triple."""
+        lost = error.status == 503 and error.code not in _SAME_ELSEWHERE
+        if lost and any(other.ready for other in self.triples if other is not triple):
+            triple.meters.failovers += 1

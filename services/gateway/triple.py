@@ -160,7 +160,7 @@ class Triple:
         self.leaving = True
         await self.batcher.close(grace)
         await self.close()
-        self._metrics.forget(self.number)
+        self._metrics.forget(self.meters)
 
     async def close(self) -> None:
         """End the links; within about a second."""

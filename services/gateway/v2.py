@@ -99,7 +99,8 @@ def v2_routes(gateway: Gateway) -> APIRouter:
     async def model_ready(name: str, request: Request) -> Response:
         check_sees(holder_of(request), name)
         view = await gateway.router.read(lambda triple: triple.catalogue.view(name))
-        reason = await gateway.reason() or ("" if view.state == "serving" else "it is stopped")
+        reason = await gateway.reason(view.num_requests is not None)
+        reason = reason or ("" if view.state == "serving" else "it is stopped")
         if reason:
             return answer(503, {"name": name, "ready": False, "error": f"not ready: {reason}"})
         return answer(200, {"name": name, "ready": True})

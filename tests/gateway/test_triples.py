@@ -258,9 +258,12 @@ def test_a_model_with_a_limit_has_the_keys_of_triple_0_only() -> None:
                 body = (await r.client.get("/v2/models/digits")).json()["libmpc"]
                 assert (body["triple"], body["more"]) == (0, [])
             await r.lose(1)
-            response = await r.client.get("/v2/models/digits")
-            assert response.status_code == 503
-            assert "party 1 is not reachable" in response.json()["error"]
+            for path in ("/v2/models/digits", "/v2/models/digits/ready"):
+                response = await r.client.get(path)
+                assert response.status_code == 503
+                assert "party 1 is not reachable" in response.json()["error"]
+            (listed,) = (await r.client.get("/v2/models")).json()["models"]
+            assert not listed["ready"]
 
     run(work())
 
@@ -404,5 +407,46 @@ def test_of_three_the_last_is_removed_and_its_keys_are_nobodys() -> None:
             assert response.status_code == 409
             assert asked(r, 2) == 0
             assert (await r.infer(query=sealed_for(1))).status_code == 200
+
+    run(work())
+
+
+def test_a_triple_that_comes_back_while_it_leaves() -> None:
+    async def work() -> None:
+        async with rig(triples=2) as r:
+            await ready(r)
+            for party in r.triples[1]:
+                party.holding = True
+            task = r.infer_soon(query=sealed_for(1))
+            await r.triples[1][1].wait_for(Kind.BATCH)
+            await r.triples[1][0].wait_for(Kind.BATCH)
+            old = r.gateway.router.triples[1]
+            r.gateway.renew(lambda party, key: True, 1)
+            r.gateway.renew(lambda party, key: True, 2)
+            await ready(r)
+            for party in r.triples[1]:
+                party.holding = False
+                party.release()
+            assert (await task).status_code == 200
+            await until(lambda: not any(link.up for link in old.links))
+            assert (await r.infer(query=sealed_for(1))).status_code == 200
+            value = r.gateway.metrics.registry.get_sample_value
+            assert value("libmpc_gateway_triple_queries_total", {"triple": "1"}) == 1
+            assert value("libmpc_gateway_triple_ready", {"triple": "1"}) == 1
+
+    run(work())
+
+
+def test_keys_that_count_no_more_end_the_links_of_a_triple_that_leaves() -> None:
+    async def work() -> None:
+        async with rig(triples=2) as r:
+            await ready(r)
+            for party in r.triples[1]:
+                party.holding = True
+            task = r.infer_soon(query=sealed_for(1))
+            await r.triples[1][1].wait_for(Kind.BATCH)
+            r.gateway.renew(lambda party, key: True, 1)
+            r.gateway.renew(lambda party, key: party != 0, 1)
+            assert (await task).status_code == 503
 
     run(work())
