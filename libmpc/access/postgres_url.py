@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from libmpc.errors import ConfigError
 
 _HOSTS = re.compile(r"[A-Za-z0-9._:,/-]*")
-_PORTS = re.compile(r"([0-9]{1,5}(,[0-9]{1,5})*)?")
+_PORTS = re.compile(r"[0-9]{0,5}(,[0-9]{0,5})*")
 _PLAIN = re.compile(r"[^@:?#&]*")
 
 

@@ -39,8 +39,8 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(
         name="token",
         help="Make, list and revoke the tokens that open the gateway.\n\n"
-        "Asks the gateway, for which an admin's token is needed; or writes the gateway's own file, "
-        "with --config on its host.",
+        "Asks the gateway, for which an admin's token is needed; or writes the gateway's own "
+        "database, with --config on its host.",
         epilog=examples(_CREATE[0], "libmpc token list", "libmpc token revoke 0123456789ab"),
         short_help="Make, list and revoke access tokens.",
         invoke_without_command=True,
@@ -52,6 +52,8 @@ def register(app: typer.Typer) -> None:
     group.command("list", epilog=listed, short_help="List the tokens.")(list_)
     revoked = examples("libmpc token revoke 0123456789ab")
     group.command("revoke", epilog=revoked, short_help="Let a token in no more.")(revoke)
+    moved = examples("libmpc token import old/data/tokens.sqlite --config gateway/gateway.yaml")
+    group.command("import", epilog=moved, short_help="Move tokens into a database.")(import_)
     app.add_typer(group)
 
 
@@ -170,6 +172,36 @@ def revoke(
     with _desk(config, deployment, timeout) as desk:
         desk.revoke(token)
     result({"id": token}, f"token {token} opens nothing any more", as_json)
+
+
+def import_(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="tokens.sqlite of the gateway that had them."),
+    ],
+    config: Annotated[
+        Path,
+        typer.Option(
+            metavar="PATH", help="gateway.yaml of the gateway that gets them, running or not."
+        ),
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Take over the tokens of another gateway, with what has been used of them.
+
+    Stop that gateway before. Tokens that are there already are left as they are, so that doing it
+    again changes nothing; the file is not changed.
+    """
+    from libmpc.access import FILE_NAME, AccessStore
+    from libmpc.access.here import open_desk
+    from libmpc.errors import ConfigError
+
+    if file.name != FILE_NAME or not file.is_file():
+        raise ConfigError(f"there is no file {file}; give a gateway's {FILE_NAME}")
+    with open_desk(config) as desk, contextlib.closing(AccessStore(file.parent)) as old:
+        added, known = desk.copy_from(old)
+    text = f"{added} tokens taken over, {known} were there already"
+    result({"added": added, "known": known}, text, as_json)
 
 
 # ---- the gateway, asked or on this machine

@@ -144,6 +144,7 @@ class Access:
                 self._seen = changes
         except (StoreError, ConfigError) as error:
             raise self.calls.failed(error) from None
+        self.calls.up = True
 
     async def refresh(self) -> None:
         """Take over what has changed, now.

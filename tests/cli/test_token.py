@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from libmpc.access import AccessStore
+from libmpc.access.opening import Where
 from libmpc.credentials import Credential
 from libmpc.deployment import Deployment
 from libmpc.deployment_local import LocalPorts, make_all
 from libmpc.identity.token import is_token, token_id
 from tests.cli.run import Cli
+from tests.postgres import Server
 
 PORTS = LocalPorts(parties=(2, 3, 4), health=(5, 6, 7), gateway=1)
 
@@ -134,3 +136,46 @@ def test_without_a_command_help_and_status_2(cli: Cli) -> None:
     result = cli("token")
     assert (result.code, result.out) == (2, "")
     assert "Commands:" in result.err
+
+
+def test_a_database_of_several_gateways(
+    cli: Cli, config: Path, shared_where: Where, postgres: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file's tokens move, with their counts; then everything works as with the file."""
+    file = config.parent / "data" / "tokens.sqlite"
+    made = cli("token", "create", "a", "--images", 9, "--config", config, "--json").json()
+    store = AccessStore(file.parent)
+    (entry,) = (one for one in store.entries() if one.grant.id == made["id"])
+    store.counts.set_aside(entry, "mnist", 4, 9)
+    store.close()
+    assert shared_where.database is not None
+    database = shared_where.database.get_secret_value().rsplit("/", 1)[1]
+    with config.open("a") as settings:
+        settings.write(f"database: postgresql://postgres@127.0.0.1:{postgres.port}/{database}\n")
+        settings.write("database_password_file: keys/database\n")
+    message = cli("token", "list", "--config", config).error()
+    assert "database_password_file" in message
+    (config.parent / "keys" / "database").write_text(postgres.password)
+    (config.parent / "keys" / "database").chmod(0o600)
+
+    def listed() -> list[dict[str, object]]:
+        found = cli("token", "list", "--config", config, "--json").json()["tokens"]
+        assert isinstance(found, list)
+        return found
+
+    assert listed() == []
+    moved = cli("token", "import", file, "--config", config, "--json").json()
+    assert moved == {"added": 3, "known": 0}
+    assert "3 were there" in cli("token", "import", file, "--config", config).out
+    assert [one["name"] for one in listed()] == ["owner", "client", "a"]
+    assert listed()[2]["used"] == {"mnist": 9}
+    cli("token", "revoke", made["id"], "--config", config)
+    cli("token", "create", "b", "--config", config)
+    assert [one["name"] for one in listed()] == ["owner", "client", "b"]
+    assert "tokens.sqlite" in cli("token", "import", config, "--config", config).error()
+    # The environment wins, as for the gateway; what is wrong is said without the password.
+    monkeypatch.setenv("LIBMPC_GATEWAY_DATABASE", postgres.url("nothing", password="hunter2"))
+    message = cli("token", "list", "--config", config).error()
+    assert "nothing" in message
+    assert "hunter2" not in message
+    assert postgres.password not in message

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
-import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 from starlette.routing import Route
 
 from libmpc.access import ROLES, AccessStore, StoreError, make_grant
+from libmpc.access.opening import Where
 from libmpc.identity.token import is_token, token_id
 from tests.gateway.fakes import MODEL
 from tests.gateway.rig import TOKEN, Rig, header, rig, run, until
@@ -165,12 +166,15 @@ def test_an_expired_token_says_so_to_its_holder_only() -> None:
     run(work())
 
 
-def test_tokens_are_made_listed_and_revoked_over_http(caplog: pytest.LogCaptureFixture) -> None:
+def test_tokens_are_made_listed_and_revoked_over_http(
+    where: Where, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     secrets = []
 
     async def work() -> None:
-        async with rig() as r, r.bearing(r.token("admin", "boss")) as admin:
+        async with kept_in(where) as r, r.bearing(r.token("admin", "boss")) as admin:
+            await r.gateway.access.refresh()
             token, grant = make_grant("clinic-a", "client", 1, models=["digits"], images=9)
             secrets.extend((token.get_secret_value(), grant.sha256))
             for _ in range(2):  # the answer may have been lost
@@ -255,6 +259,18 @@ def test_another_process_revokes_at_once(tmp_path: Path) -> None:
 # ---- limits
 
 
+def kept_in(where: Where) -> contextlib.AbstractAsyncContextManager[Rig]:
+    """A gateway with its tokens in that database."""
+    return rig(where.data, database=where.database, database_timeout=10)
+
+
+async def counted(r: Rig, images: int) -> str:
+    """A token with a quota, which the gateway knows of."""
+    token = r.token("client", images=images)
+    await r.gateway.access.refresh()
+    return token
+
+
 async def used(r: Rig) -> dict[str, int]:
     """What the only token that has a quota has used."""
     (found,) = (state.used for state in await r.gateway.access.states())
@@ -315,9 +331,9 @@ def test_what_the_service_could_not_answer_costs_nothing() -> None:
     run(work())
 
 
-def test_a_quota_ends_for_good_and_says_what_is_left() -> None:
+def test_a_quota_ends_for_good_and_says_what_is_left(where: Where) -> None:
     async def work() -> None:
-        async with rig() as r, r.bearing(r.token("client", images=10)) as client:
+        async with kept_in(where) as r, r.bearing(await counted(r, 10)) as client:
             assert (await client.infer(query=header(shape=(7, 4)))).status_code == 200
             refused = await client.infer(query=header(shape=(4, 4)))
             assert refused.status_code == 429
@@ -325,14 +341,15 @@ def test_a_quota_ends_for_good_and_says_what_is_left() -> None:
             assert "3 of 10 images" in refused.json()["error"]
             assert (await client.infer(query=header(shape=(3, 4)))).status_code == 200
             r.timers.advance(1e6)
+            await r.gateway.access.refresh()
             assert (await client.infer()).status_code == 429
 
     run(work())
 
 
-def test_queries_side_by_side_cannot_share_what_is_left() -> None:
+def test_queries_side_by_side_cannot_share_what_is_left(where: Where) -> None:
     async def work() -> None:
-        async with rig() as r, r.bearing(r.token("client", images=40)) as client:
+        async with kept_in(where) as r, r.bearing(await counted(r, 40)) as client:
             asked = [client.infer(query=header(shape=(7, 4))) for _ in range(20)]
             answers = await asyncio.gather(*asked)
             statuses = sorted(answer.status_code for answer in answers)
@@ -341,25 +358,25 @@ def test_queries_side_by_side_cannot_share_what_is_left() -> None:
     run(work())
 
 
-def test_a_quota_survives_a_crash_and_none_is_given_away(tmp_path: Path) -> None:
+def test_a_quota_survives_a_crash_and_none_is_given_away(where: Where) -> None:
     token = ""
 
     async def first() -> None:
         nonlocal token
-        async with rig(tmp_path) as r:
-            token = r.token("client", images=1000)
+        async with kept_in(where) as r:
+            token = await counted(r, 1000)
             async with r.bearing(token) as client:
                 for _ in range(3):
                     assert (await client.infer(query=header(shape=(100, 4)))).status_code == 200
                     # What a crash at this moment would leave: at least what was answered.
-                    disk = sqlite3.connect(tmp_path / "tokens.sqlite")
-                    ((count,),) = disk.execute("SELECT images FROM usage").fetchall()
-                    disk.close()
+                    kept = where.open()
+                    count = kept.usage(token_id(token) or "")["digits"]
+                    kept.close()
                     (exact,) = (await used(r)).values()
                     assert exact <= count <= exact + (1000 - exact) // 7
 
     async def second(expected: int) -> None:
-        async with rig(tmp_path) as r:
+        async with kept_in(where) as r:
             assert await used(r) == {"digits": expected}
             async with r.bearing(token) as client:
                 left = 1000 - expected
@@ -369,7 +386,7 @@ def test_a_quota_survives_a_crash_and_none_is_given_away(tmp_path: Path) -> None
 
     run(first())  # ends cleanly: what was set aside is given back
     run(second(300))
-    store = AccessStore(tmp_path)
+    store = where.open()
     assert store.usage(token_id(token) or "") == {"digits": 1000}
     store.close()
 
