@@ -27,6 +27,7 @@ def free_port() -> str:
         return str(server.getsockname()[1])
 
 
+@pytest.mark.slow  # 'make k8s-validate' runs it
 @pytest.mark.timeout(300)  # where no kernel is compiled yet
 @pytest.mark.skipif(sys.platform != "linux", reason="gives every pod an address of its own: 127/8")
 @pytest.mark.parametrize("triples", [1, 2])
