@@ -5,12 +5,9 @@ Everything here is made of other files and can be made again; only they have to 
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from libmpc.access import FILE_NAME as TOKENS_FILE
 from libmpc.deployment import Deployment
@@ -33,6 +30,7 @@ from libmpc.identity.keys import SIGNING_KEY, STATIC_KEY
 from libmpc.identity.storage_keys import STORAGE_KEY
 from libmpc.identity.tls import CA_CERTIFICATE, LOCAL_HOSTS, TLS_CERTIFICATE, TLS_KEY
 from libmpc.identity.yamlfile import dump, read_mapping
+from libmpc.kubernetes_objects import Document, config, secret, to_yaml
 
 FOLDER = "kubernetes"
 PORT, HEALTH_PORT = 8443, 8081
@@ -45,8 +43,6 @@ _ELSEWHERE = (
 )
 _LISTEN = {"host": "0.0.0.0", "port": PORT, "health_host": "127.0.0.1", "health_port": HEALTH_PORT}
 _PRIVATE = "SECRET: whoever has this file can be this service. Keep it as well as the folder keys."
-
-Document = dict[str, Any]
 
 
 def make_all(directory: Path, triples: int, gateway_url: str, name: str) -> Deployment:
@@ -97,7 +93,7 @@ def write_manifests(directory: Path) -> list[Path]:
             (folder / f"{service}.secret.yaml", write_private, secrets, _PRIVATE),
             (folder / f"{service}.config.yaml", write_public, public, "Public."),
         ):
-            write(path, _text(found, comment))
+            write(path, to_yaml(found, comment))
             written.append(path)
     if not written:
         raise ConfigError(
@@ -140,8 +136,8 @@ def _gateway(home: Path) -> tuple[list[Document], list[Document]]:
     # SECURITY: a Secret, as the file is private: a database's URL in it may have a password.
     said = {GATEWAY_FILE: _settings(settings).encode()}
     more = (
-        _secret(namespace, "gateway-settings", said),
-        _secret(namespace, "gateway-tokens", first),
+        secret(namespace, "gateway-settings", said),
+        secret(namespace, "gateway-tokens", first),
     )
     return [*secrets, *more], public
 
@@ -163,15 +159,15 @@ def _service(
     }
     private = {key: read_private(path, "a private key") for key, path in places.items()}
     secrets = [
-        _secret(namespace, f"{name}-keys", private),
-        _secret(namespace, f"{name}-tls", tls, "kubernetes.io/tls"),
+        secret(namespace, f"{name}-keys", private),
+        secret(namespace, f"{name}-tls", tls, "kubernetes.io/tls"),
     ]
-    public = [_config(namespace, f"{name}-settings", data)] if data else []
+    public = [config(namespace, f"{name}-settings", data)] if data else []
     path = home / str(settings.get("deployment", DEPLOYMENT_FILE))
     if path.exists():
         Deployment.from_file(path)
         text = read_public(path, "the deployment file").decode()
-        public.append(_config(namespace, "libmpc-deployment", {DEPLOYMENT_FILE: text}))
+        public.append(config(namespace, "libmpc-deployment", {DEPLOYMENT_FILE: text}))
     return secrets, public
 
 
@@ -185,38 +181,3 @@ def _index(home: Path) -> int:
     if index not in (0, 1, 2):
         raise ConfigError(f"{home / PARTY_FILE} does not say which party it is ('index')")
     return int(index)
-
-
-def _secret(
-    namespace: str, name: str, files: Mapping[str, bytes], kind: str = "Opaque"
-) -> Document:
-    data = {file: base64.b64encode(content).decode() for file, content in files.items()}
-    return {**_head("Secret", namespace, name), "type": kind, "data": data}
-
-
-def _config(namespace: str, name: str, data: Mapping[str, str]) -> Document:
-    return {**_head("ConfigMap", namespace, name), "data": dict(data)}
-
-
-def _head(kind: str, namespace: str, name: str) -> Document:
-    labels = {"app.kubernetes.io/part-of": "libmpc"}
-    metadata = {"name": name, "namespace": namespace, "labels": labels}
-    return {"apiVersion": "v1", "kind": kind, "metadata": metadata}
-
-
-def _text(documents: list[Document], comment: str) -> bytes:
-    text: str = yaml.dump_all(documents, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-    return f"# {comment}\n{text}".encode()
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes texts of several lines as they are, so that people can read them."""
-
-
-def _represent(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar(
-        "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None
-    )
-
-
-_Dumper.add_representer(str, _represent)

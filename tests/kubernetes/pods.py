@@ -81,9 +81,15 @@ class Pod:
         return done.returncode == 0
 
     def stop(self) -> None:
-        if self._process is not None:
-            self._process.terminate()
+        """As a kubelet does: first ask, then kill."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
             self._process.wait(self._spec["terminationGracePeriodSeconds"])
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
     def environment(self) -> dict[str, str]:
         """The container's variables, with paths on this machine."""

@@ -23,6 +23,7 @@ ADDRESSES = {
 }
 DNS = End("dns", "kube-system", {"k8s-app": "kube-dns"}, "10.1.0.53")
 NEIGHBOUR = End("neighbour", "elsewhere", {"app.kubernetes.io/name": "libmpc-party"}, "10.1.0.66")
+INTRUDER = End("intruder", "libmpc-party0", {}, "10.1.0.77")  # a pod that is none of ours
 
 
 def outside(*names: str) -> list[End]:
@@ -52,7 +53,7 @@ def test_one_cluster() -> None:
     documents = rendered("overlays/trying-out")
     own = pods(documents)
     assert {end.name for end in own} == {"g", *(f"{p}:{n}" for p in range(3) for n in range(2))}
-    ends = [*own, DNS, NEIGHBOUR, *outside("stranger")]
+    ends = [*own, DNS, NEIGHBOUR, INTRUDER, *outside("stranger")]
     expected = {
         (caller.name, called.name)
         for caller in own
@@ -64,7 +65,7 @@ def test_one_cluster() -> None:
     # Clients are anywhere.
     expected |= {("stranger", "g"), ("neighbour", "g"), ("dns", "g")}
     # Policies of other namespaces are none of ours.
-    inside = {end.name for end in own}
+    inside = {end.name for end in own} | {INTRUDER.name}
     found = arrows(policies(documents), ends, PORT)
     assert {pair for pair in found if set(pair) & inside} == expected
 
@@ -141,3 +142,12 @@ def test_every_namespace_denies_by_default() -> None:
             if policy["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
         }
         assert closed == {namespace(workload) for workload in workloads(documents)}
+
+
+@pytest.mark.parametrize("lost", ["default-deny", "from-peers", "to-peers", "replicas-to-pod-0"])
+def test_a_policy_that_is_lost_is_noticed(lost: str) -> None:
+    documents = rendered("overlays/trying-out")
+    ends = [*pods(documents), NEIGHBOUR, INTRUDER]
+    whole = policies(documents)
+    less = [policy for policy in whole if policy["metadata"]["name"] != lost]
+    assert arrows(less, ends, PORT) != arrows(whole, ends, PORT)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ from tests.kubernetes.overlays import (
     pod_of,
     references,
     rendered,
+    validate,
     volume_of,
     workloads,
 )
@@ -255,3 +258,26 @@ def test_nothing_secret_is_in_the_tree() -> None:
     for path in FOLDER.rglob("*"):
         if path.is_file() and "__pycache__" not in path.parts:
             assert b"PRIVATE KEY-----" not in Path(path).read_bytes()
+
+
+def test_the_patch_for_older_clusters(tmp_path: Path) -> None:
+    """As the guide has it: rendered, and its command run."""
+    guide = (ROOT / "docs" / "kubernetes.md").read_text().split("## Older clusters")[1]
+    patch = guide.split("```yaml\n")[1].split("```")[0]
+    overlay = FOLDER / "overlays" / "trying-out" / "party0"
+    where = os.path.relpath(overlay, tmp_path.resolve())
+    (tmp_path / "kustomization.yaml").write_text(f"resources: [{where}]\n{patch}")
+    rendered(NAMES[0])  # or skip
+    (party,) = of_kind(tuple(validate.render(tmp_path)), "StatefulSet")
+    (container,) = pod_of(party)["containers"]
+    entrypoint = tmp_path / "libmpc-entrypoint"
+    entrypoint.write_text('#!/bin/sh\necho "$LIBMPC_PARTY_TRIPLE $*"\n')
+    entrypoint.chmod(0o755)
+    done = subprocess.run(
+        [*container["command"], *container["args"]],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "HOSTNAME": "party-12"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == f"12 {' '.join(container['args'])}"

@@ -27,7 +27,8 @@ def free_port() -> str:
         return str(server.getsockname()[1])
 
 
-@pytest.mark.timeout(300)  # where no kernel is compiled yet
+@pytest.mark.slow  # 'make k8s-validate' runs it
+@pytest.mark.timeout(400)  # where no kernel is compiled yet
 @pytest.mark.skipif(sys.platform != "linux", reason="gives every pod an address of its own: 127/8")
 @pytest.mark.parametrize("triples", [1, 2])
 def test_pods_from_the_manifests_answer(tmp_path: Path, triples: int) -> None:
@@ -72,8 +73,8 @@ def test_pods_from_the_manifests_answer(tmp_path: Path, triples: int) -> None:
             stack.callback(pod.stop)
             pod.start(tmp_path / f"{name}.log")
         for pod in pods.values():
-            until(lambda pod=pod: pod.probe("startup"), 120)  # type: ignore[misc]
-            until(lambda pod=pod: pod.probe("readiness"), 120)  # type: ignore[misc]
+            until(lambda pod=pod: pod.probe("startup"), 60)  # type: ignore[misc]
+            until(lambda pod=pod: pod.probe("readiness"), 240)  # type: ignore[misc]
         model = libmpc.load_model(data.model_path(data.MODELS[0]), input_range=(0, 1))
         images = data.digits()[0][:4]
         expected = model.reference(images)
