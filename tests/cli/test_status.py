@@ -23,6 +23,7 @@ from services.gateway.status import (
     PartyBody,
     PoolBody,
     StatusBody,
+    TokenBody,
     triple,
 )
 from tests.cli.run import Cli
@@ -62,6 +63,15 @@ def body(*, ready: bool = True, load: bool = True) -> StatusBody:
             load=LoadBody(waiting=4, batches=2, queries={"answered": 1234, "limited": 0})
             if load
             else None,
+        ),
+        token=TokenBody(
+            role="client",
+            expires_ms=9_000,
+            models=["mnist"],
+            images=50,
+            images_per_minute=None,
+            requests_per_minute=None,
+            used={"mnist": 7},
         ),
         triples=[triple(0, parties)],
         models=[model],
@@ -114,6 +124,7 @@ def test_json(cli: Cli, fake: FakeDeployment) -> None:
     found = cli("status", "--json").json()
     assert (found["ready"], found["gateway"]["waiting"]) == (True, 4)
     assert found["triples"][0]["parties"][1]["uptime"] == 7300
+    assert (found["token"]["expires"], found["token"]["used"]) == (9.0, {"mnist": 7})
     assert found["pools"] == {"mnist": {"1": 2, "8": 0}}
 
 
@@ -133,6 +144,10 @@ def test_a_newer_gateway_may_say_more_and_a_broken_one_nothing_wrong() -> None:
         (("gateway", "uptime_seconds"), True),
         (("gateway", "load"), {"waiting": "4", "batches": 2}),
         (("gateway", "load"), {"waiting": 4, "batches": 2, "queries": [1]}),
+        (("token",), None),
+        (("token", "images"), "many"),
+        (("token", "models"), 7),
+        (("token", "used"), {"mnist": None}),
         (("triples",), {}),
         (("triples", 0), None),
         (("triples", 0, "parties"), []),
