@@ -124,7 +124,7 @@ def text(name: str, found: Capacity) -> str:
             continue
         how = line.how
         if any(other.key == line.key + _MONTH for other in found.lines):
-            how += f" = {found[line.key + _MONTH]:,.3g} TB a month"
+            how += f" = {number(found[line.key + _MONTH])} TB a month"
         rows.append((line.what, number(line.value), line.unit, how))
     return f"{name}:\n\n{table(columns, rows)}\n\nOn cores like those measured: {MEASURED.name}."
 

@@ -119,14 +119,17 @@ def _triples(found: Capacity, forecast: Forecast, demand: Demand, rate: float) -
     network, triples = demand.network, 1
     while True:  # with more triples each gets less, and smaller batches cost more an image
         rung = batch_of(forecast, rate / triples, demand.images, network)
+        opening = max(0.0, rung / demand.images - 1) * forecast.machine.open_cpu
         flow = forecast.throughput(rung, network)
+        evaluator = forecast.evaluator_seconds(rung) + opening
+        received, dealer = forecast.received_seconds(rung), forecast.dealer_seconds(rung)
+        core = rung / max(evaluator + received, dealer)
         # Bandwidth is between organisations, whatever the number of triples.
-        most = min(flow.processor, flow.delay)
+        most = min(core, flow.delay)
         needed = max(1, math.ceil(rate / (demand.headroom * most)))
         if needed <= triples or rung == LADDER[0]:
             break
         triples = needed
-    evaluator, received = forecast.evaluator_seconds(rung), forecast.received_seconds(rung)
     found.add(
         "batch",
         "images in a run",
@@ -135,20 +138,20 @@ def _triples(found: Capacity, forecast: Forecast, demand: Demand, rate: float) -
         f"what gathers at {rate / triples:,.0f} images/s a triple; runs have {LADDER}",
     )
     for key, what, seconds, how in (
-        ("party0", "party 0, an image", evaluator, "a run's share, and preparing its masks"),
+        ("party0", "party 0, an image", evaluator, "rounds, masks, envelopes"),
         ("party1", "party 1, an image", evaluator + received, "the same, and receiving masks"),
-        ("dealer", "party 2, an image", forecast.dealer_seconds(rung), "dealing and sending"),
+        ("dealer", "party 2, an image", dealer, "dealing and sending"),
     ):
         text = f"{1e3 * seconds:.3g} ms a run ÷ {rung}: {how}"
         found.add(key, what, 1e3 * seconds / rung, "ms of a core", text)
-    bound = "processor" if flow.processor <= flow.delay else "delay"
+    bound = "processor" if core <= flow.delay else "delay"
     at_once = f"{flow.delay:,.0f} by delay"
     found.add(
         "triple_rate",
         "a triple's throughput",
         most,
         "images/s",
-        f"{flow.processor:,.0f} by its busiest core, {at_once}: bound by {bound}",
+        f"{core:,.0f} by its busiest core, {at_once}: bound by {bound}",
     )
     found.add(
         "triples",
@@ -201,7 +204,7 @@ def _pods(found: Capacity, machine: Machine, demand: Demand, rate: float) -> Non
         "database writes, where images are limited",
         writes,
         "/s",
-        f"{rate:,.0f} ÷ {RESERVED_IMAGES:,} set aside at a time, plus one a second and token",
+        f"{rate:,.0f} ÷ {RESERVED_IMAGES:,} set aside at a time; more where few are left",
     )
 
 
@@ -251,7 +254,7 @@ def _cost(found: Capacity, demand: Demand, rate: float) -> None:
         "traffic between organisations, a month",
         carried * 1e3 * demand.gigabyte,
         "",
-        f"{carried:,.3g} TB × {demand.gigabyte:g} a GB; rounds leave both evaluators",
+        f"{carried:,.1f} TB × {demand.gigabyte:g} a GB; rounds leave both evaluators",
     )
     images = rate * 3600 * HOURS
     found.add(

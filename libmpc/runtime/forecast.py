@@ -153,12 +153,17 @@ class Forecast:
         """Processor time of an evaluator for one query of a run's size, and for its bundle."""
         cost, machine = plan_cost(self.plan, rung), self.machine
         return (
-            2 * rung * self._macs * machine.mac
-            + sum(prepared_sizes(self.plan, rung).values()) * machine.prepared_byte
+            self.prepare_seconds(rung)
+            + rung * self._macs * machine.mac
             + cost.online_bytes * (machine.online_byte + machine.sent_byte)
             + cost.rounds * machine.round_cpu
             + machine.query_cpu
         )
+
+    def prepare_seconds(self, rung: int) -> float:
+        """Processor time of an evaluator to prepare a run's bundle."""
+        size = sum(prepared_sizes(self.plan, rung).values())
+        return rung * self._macs * self.machine.mac + size * self.machine.prepared_byte
 
     def received_seconds(self, rung: int) -> float:
         """Processor time of party 1 for the masks that it is sent for a run."""

@@ -23,7 +23,10 @@ class Machine:
         query: a query outside of its rounds: client, gateway, envelopes, one hand-over each.
         image: what each of its images adds there; and what refilling the pool takes away meanwhile.
         query_cpu: what of it each evaluator computes.
+        open_cpu: what each evaluator computes for every further query in a run, which has envelopes
+            of its own.
         gateway_cpu: what the gateway computes for a query, whatever its images.
+        client_cpu: what the client does.
         shared: the part of shared cores' time that does such work, where five processes and the
             client wait for each other.
     """
@@ -41,14 +44,17 @@ class Machine:
     query: float
     image: float
     query_cpu: float
+    open_cpu: float
     gateway_cpu: float
+    client_cpu: float
     shared: float
 
 
 #: ``python -m benchmarks.calibrate`` prints these for another machine; ``sent_byte`` apart, which
 #: is from two processes that exchange 1 and 20 kB over TLS; ``round`` and ``query``, which are from
-#: ``make bench`` on two networks with different numbers of rounds; and ``bulk_byte``,
-#: ``gateway_cpu`` and ``shared``, from processor times and rates of the same, batches of 128
+#: ``make bench`` on two networks with different numbers of rounds; and
+#: ``bulk_byte``, ``open_cpu``, ``gateway_cpu``, ``client_cpu`` and ``shared``, from its processor
+#: times and rates
 MEASURED = Machine(
     name="2 shared cores of an AMD EPYC, Python 3.11",
     cores=1,
@@ -63,6 +69,8 @@ MEASURED = Machine(
     query=4.2e-3,
     image=0.48e-3,
     query_cpu=2.2e-3,
+    open_cpu=0.5e-3,
     gateway_cpu=1.1e-3,
+    client_cpu=1.6e-3,
     shared=0.85,
 )
