@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from libmpc.client.card import ModelSummary, parse_summaries
-from libmpc.client.http import parse_object
-from libmpc.errors import IntegrityError
+from libmpc.client.http import Operation, parse_object
+from libmpc.errors import IntegrityError, ModelNotFoundError, ServiceError
+
+if TYPE_CHECKING:
+    from libmpc.client.session import Session
 
 T = TypeVar("T")
 _MAX_TEXT = 500
@@ -124,6 +127,20 @@ class Status:
                 least = min(level.get(batch, 0) for level in levels)
                 found[batch] = found.get(batch, 0) + least
         return dict(sorted(found.items()))
+
+
+def ask_status(session: Session) -> Operation[Status]:
+    """The gateway's answer, asked for once.
+
+    Raises:
+        ServiceError: there is none, or the gateway is older than this.
+    """
+    try:
+        response = yield from session.once("GET", "/v2/status", session.attempts())
+    except ModelNotFoundError as error:
+        text = f"the gateway at {session.gateway} is older than 'libmpc status'; update it"
+        raise ServiceError(text, status=error.status) from None
+    return parse_status(response.body)
 
 
 def parse_status(body: bytes) -> Status:

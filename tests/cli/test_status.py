@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from functools import partial
@@ -13,8 +14,8 @@ import pytest
 
 import libmpc.client
 from libmpc.cli import status as command
-from libmpc.client import Client
-from libmpc.client.status import parse_status
+from libmpc.client import AsyncClient, Client
+from libmpc.client.status import Status, parse_status
 from libmpc.errors import IntegrityError, ServiceError
 from services.gateway.status import (
     GatewayBody,
@@ -162,6 +163,19 @@ def test_a_newer_gateway_may_say_more_and_a_broken_one_nothing_wrong() -> None:
         place[path[-1]] = wrong
         with pytest.raises(IntegrityError):
             parse_status(json.dumps(document).encode())
+
+
+def test_the_asynchronous_client_asks_the_same(fake: FakeDeployment) -> None:
+    says(fake, body().model_dump())
+
+    async def ask() -> Status:
+        async with AsyncClient(fake.path, transport=fake.transport(), clock=fake.clock) as client:
+            return await client.status()
+
+    found = asyncio.run(ask())
+    with libmpc.client.Client(fake.path) as client:
+        assert client.status() == found
+    assert found.pools("mnist") == {1: 2, 8: 0}
 
 
 def test_watching_goes_on_where_the_gateway_does_not_answer(
