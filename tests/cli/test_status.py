@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -194,6 +195,19 @@ def test_watching_goes_on_where_the_gateway_does_not_answer(
     assert "not reachable" in second["reason"]
     command._watch(ask, iter([None]), False)
     assert "not ready: the gateway is not reachable" in capsys.readouterr().out
+
+
+def test_on_a_terminal_the_screen_is_redrawn(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    found = parse_status(body().model_dump_json().encode())
+    command._watch(lambda: found, iter([None, None]), False)
+    out = capsys.readouterr().out
+    assert out.count("Ctrl-C ends it") == 2
+    assert "\x1b[?1049h" in out  # a screen of its own, which leaves the terminal as it was
+    assert "mnist" in out
 
 
 @pytest.mark.parametrize(
