@@ -172,6 +172,26 @@ def gateway_routes() -> str:
     return table(("route", "what", "token", "statuses"), rows)
 
 
+# ---- capacity
+
+
+def capacity() -> str:
+    """What ``libmpc capacity`` says of the tutorial's network at three loads."""
+    from libmpc import data
+    from libmpc.cli.capacity import text
+    from libmpc.graph.loading import read_file
+    from libmpc.graph.lowering import lower
+    from libmpc.runtime.capacity import Demand, plan_capacity
+
+    name = "short-conv-mnist.h5"
+    plan = lower(read_file(data.model_path(name))).plan
+    parts = []
+    for load in (10, 1_000, 100_000):
+        found = plan_capacity(plan, Demand(load, core_hour=0.04, gigabyte=0.05))
+        parts.append(f"{load:,} queries a second:\n\n```text\n{text(name, found)}\n```\n")
+    return "\n".join(parts)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "party settings": party_settings,
     "gateway settings": gateway_settings,
@@ -181,6 +201,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "message kinds": message_kinds,
     "errors": errors,
     "gateway routes": gateway_routes,
+    "capacity": capacity,
 }
 
 

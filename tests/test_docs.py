@@ -167,7 +167,7 @@ def test_every_public_name_and_error_is_explained() -> None:
 def test_every_route_is_explained() -> None:
     page = text("docs/wire.md")
     routes: set[str] = set()
-    for name in ("v2.py", "management.py", "tokens.py"):
+    for name in ("v2.py", "management.py", "tokens.py", "status.py"):
         routes |= set(
             re.findall(
                 r'\.(?:get|put|post|delete)\(\s*"(/[^"]*)"', text(f"services/gateway/{name}")

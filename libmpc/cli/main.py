@@ -14,8 +14,10 @@ from libmpc._version import __version__
 from libmpc.cli import (
     audit,
     bench,
+    capacity,
     check,
     demo,
+    doctor,
     evaluate,
     explain,
     init,
@@ -76,7 +78,7 @@ def _options(
 
 _GROUPS = (
     *(demo, init, up, service, token, keys, storage_key, audit, push, models, query, evaluate),
-    *(status, bench, reference, explain, check),
+    *(status, doctor, bench, reference, explain, capacity, check),
 )
 for group in _GROUPS:
     group.register(app)

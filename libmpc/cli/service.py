@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,8 @@ from libmpc.errors import ConfigError
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
+
+    from libmpc.doctor.findings import Findings
 
 GROUP = "libmpc.services"
 
@@ -80,6 +83,18 @@ def entry_point(name: str) -> EntryPoint | None:
     from importlib.metadata import entry_points
 
     return next(iter(entry_points(group=GROUP, name=name)), None)
+
+
+def check(name: str, findings: Findings, config: Path) -> None:
+    """Check a service's files, ports and peers, by the ``check`` beside its entry point.
+
+    Raises:
+        ConfigError: the services, or what they need, are not installed.
+    """
+    _service(name)
+    found = entry_point(name)
+    assert found is not None
+    import_module(found.module).check(findings, config)
 
 
 def _service(name: str) -> Callable[..., None]:

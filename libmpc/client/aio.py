@@ -22,7 +22,7 @@ from libmpc.client.http import Operation, Pause, Request, Response, too_slow
 from libmpc.client.many import IN_FLIGHT, Batches, Counted, Part, check_in_flight
 from libmpc.client.retry import RetryPolicy
 from libmpc.client.session import Session
-from libmpc.client.status import Status
+from libmpc.client.status import Status, ask_status
 from libmpc.clock import Clock, SystemClock
 from libmpc.errors import LibmpcError
 from libmpc.wire.descriptor import Descriptor
@@ -191,7 +191,7 @@ class AsyncClient:
 
     async def status(self) -> Status:
         """What the gateway and the parties say of themselves; see ``Client.status``."""
-        return await self._run(self._session.status())
+        return await self._run(ask_status(self._session))
 
     async def close(self) -> None:
         """Close all connections."""

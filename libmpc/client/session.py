@@ -38,7 +38,6 @@ from libmpc.client.infer import Sealed, decode_infer, encode_infer
 from libmpc.client.places import Pin, Places
 from libmpc.client.retry import Attempts, ReplacedError, RetryPolicy, check_timeout
 from libmpc.client.sealed import SealedQuery, encode_batch, seal_query
-from libmpc.client.status import Status, parse_status
 from libmpc.clock import Clock
 from libmpc.errors import (
     ConflictError,
@@ -176,15 +175,6 @@ class Session:
         """The gateway's list."""
         response = yield from self.call("GET", "/v2/models", self.attempts())
         return parse_summaries(response.body)
-
-    def status(self) -> Operation[Status]:
-        """The gateway's word on parties, triples and models; one try."""
-        try:
-            response = yield from self.once("GET", "/v2/status", self.attempts())
-        except ModelNotFoundError as error:
-            text = f"the gateway at {self.gateway} is older than 'libmpc status'; update it"
-            raise ServiceError(text, status=error.status) from None
-        return parse_status(response.body)
 
     def keys(self, attempts: Attempts) -> Operation[tuple[PartyKey, ...]]:
         """The current keys of triple 0, where models are managed, verified; one try."""

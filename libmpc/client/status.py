@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from libmpc.client.card import ModelSummary, parse_summaries
-from libmpc.client.http import parse_object
-from libmpc.errors import IntegrityError
+from libmpc.client.http import Operation, parse_object
+from libmpc.errors import IntegrityError, ModelNotFoundError, ServiceError
+
+if TYPE_CHECKING:
+    from libmpc.client.session import Session
 
 T = TypeVar("T")
 _MAX_TEXT = 500
@@ -76,6 +79,26 @@ class GatewayState:
 
 
 @dataclass(frozen=True)
+class TokenLimits:
+    """What the token in use may do; ``None`` is no limit.
+
+    Attributes:
+        expires: Unix seconds.
+        models: the only ones that it may see and ask.
+        images: of each model, in all.
+        used: images that count towards ``images``, by model.
+    """
+
+    role: str
+    expires: float | None
+    models: tuple[str, ...] | None
+    images: int | None
+    images_per_minute: int | None
+    requests_per_minute: int | None
+    used: dict[str, int]
+
+
+@dataclass(frozen=True)
 class Status:
     """A deployment at one moment.
 
@@ -88,6 +111,7 @@ class Status:
     ready: bool
     reason: str
     gateway: GatewayState
+    token: TokenLimits
     triples: tuple[TripleState, ...]
     models: tuple[ModelSummary, ...]
 
@@ -105,6 +129,20 @@ class Status:
         return dict(sorted(found.items()))
 
 
+def ask_status(session: Session) -> Operation[Status]:
+    """The gateway's answer, asked for once.
+
+    Raises:
+        ServiceError: there is none, or the gateway is older than this.
+    """
+    try:
+        response = yield from session.once("GET", "/v2/status", session.attempts())
+    except ModelNotFoundError as error:
+        text = f"the gateway at {session.gateway} is older than 'libmpc status'; update it"
+        raise ServiceError(text, status=error.status) from None
+    return parse_status(response.body)
+
+
 def parse_status(body: bytes) -> Status:
     """The gateway's answer. What it says beyond this is ignored: it may be newer.
 
@@ -116,6 +154,7 @@ def parse_status(body: bytes) -> Status:
         ready=_get(found, "ready", bool),
         reason=_text(found, "reason"),
         gateway=_gateway(_get(found, "gateway", dict)),
+        token=_token(_get(found, "token", dict)),
         triples=tuple(_triple(one) for one in _list(found, "triples")),
         models=tuple(parse_summaries(body)),
     )
@@ -124,17 +163,38 @@ def parse_status(body: bytes) -> Status:
 def _gateway(found: dict[str, Any]) -> GatewayState:
     load = found.get("load")
     known = load if isinstance(load, dict) else {}
-    queries = known.get("queries", {})
-    if not isinstance(queries, dict) or not all(isinstance(n, int) for n in queries.values()):
-        raise _malformed()
     return GatewayState(
         version=_text(found, "version"),
-        uptime=float(_get(found, "uptime_seconds", float, int)),
+        uptime=_seconds(found, "uptime_seconds"),
         clock=_get(found, "clock_ms", int) / 1000,
         waiting=_get(known, "waiting", int) if known else None,
         batches=_get(known, "batches", int) if known else None,
-        queries={_printable(name): count for name, count in queries.items()},
+        queries=_counts(known, "queries") if known else {},
     )
+
+
+def _token(found: dict[str, Any]) -> TokenLimits:
+    def limit(key: str) -> int | None:
+        return None if found.get(key) is None else _get(found, key, int)
+
+    expires = limit("expires_ms")
+    models = None if found.get("models") is None else _get(found, "models", list)
+    return TokenLimits(
+        role=_text(found, "role"),
+        expires=None if expires is None else expires / 1000,
+        models=None if models is None else tuple(_printable(str(name)) for name in models),
+        images=limit("images"),
+        images_per_minute=limit("images_per_minute"),
+        requests_per_minute=limit("requests_per_minute"),
+        used=_counts(found, "used"),
+    )
+
+
+def _counts(found: dict[str, Any], key: str) -> dict[str, int]:
+    counts = _get(found, key, dict)
+    if not all(isinstance(number, int) for number in counts.values()):
+        raise _malformed()
+    return {_printable(name): number for name, number in counts.items()}
 
 
 def _triple(found: Any) -> TripleState:
@@ -158,7 +218,7 @@ def _party(found: Any) -> PartyState:
         reason=_text(found, "reason"),
         version=None if found.get("version") is None else _text(found, "version"),
         epoch=None if found.get("epoch") is None else _text(found, "epoch"),
-        uptime=None if uptime is None else float(_get(found, "uptime_seconds", float, int)),
+        uptime=None if uptime is None else _seconds(found, "uptime_seconds"),
         clock=None if clock is None else _get(found, "clock_ms", int) / 1000,
         pools=tuple(
             PoolState(_text(one, "model"), _get(one, "batch", int), _get(one, "ready", int))
@@ -183,12 +243,17 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text[:_MAX_TEXT])
 
 
-def _get(found: dict[str, Any], key: str, kind: type[T], *others: type) -> T:
+def _get(found: dict[str, Any], key: str, kind: type[T]) -> T:
     value = found.get(key)
     # In JSON true is no number, although Python says so.
-    if not isinstance(value, (kind, *others)) or (kind is not bool and isinstance(value, bool)):
+    if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
         raise _malformed()
-    return value  # type: ignore[no-any-return]
+    return value
+
+
+def _seconds(found: dict[str, Any], key: str) -> float:
+    value = found.get(key)
+    return float(value if isinstance(value, float) else _get(found, key, int))
 
 
 def _malformed() -> IntegrityError:

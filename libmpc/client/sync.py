@@ -19,7 +19,7 @@ from libmpc.client.many import IN_FLIGHT, Batches, Counted, Part
 from libmpc.client.retry import RetryPolicy
 from libmpc.client.runner import PausingClock, Runner, begin, each
 from libmpc.client.session import Session
-from libmpc.client.status import Status
+from libmpc.client.status import Status, ask_status
 from libmpc.wire.descriptor import Descriptor
 
 
@@ -229,7 +229,7 @@ class Client:
         Raises:
             ServiceError: the gateway cannot be reached, or is older than this.
         """
-        return self._runner.run(self._session.status())
+        return self._runner.run(ask_status(self._session))
 
     def close(self) -> None:
         """Close all connections."""

@@ -71,6 +71,11 @@ def reach(
     except ssl.SSLCertVerificationError as error:
         _refused(findings, f"{who}: TLS", host, port, error)
         return None
+    except TimeoutError:
+        hint = "its process is frozen or starved: look at it, and at its log"
+        text = f"it takes connections, and says nothing for {CONNECT_SECONDS:g} s"
+        findings.fail(f"{who}: TLS", text, hint)
+        return None
     except (OSError, ValueError) as error:
         hint = "is it a libmpc service, and nothing in between that ends TLS? See its log"
         findings.fail(f"{who}: TLS", f"no TLS 1.3 with {host}:{port} ({error})", hint)
@@ -84,7 +89,7 @@ def check_expiry(findings: Findings, check: str, found: x509.Certificate, clock:
     ends = found.not_valid_after_utc
     days = (ends - dt.datetime.fromtimestamp(clock.now(), dt.UTC)).days
     text = f"a certificate of this deployment for {', '.join(names(found))}"
-    hint = "issue another one ('libmpc keys renew-tls') and send the service SIGHUP"
+    hint = "issue another one ('libmpc keys certificate') and send the service SIGHUP"
     if days < 0:
         findings.fail(check, f"the certificate expired on {ends:%Y-%m-%d}", hint)
     elif days < WARN_DAYS:
@@ -117,11 +122,11 @@ def _refused(
     findings: Findings, check: str, host: str, port: int, error: ssl.SSLCertVerificationError
 ) -> None:
     code = error.verify_code
-    shown = _presented(host, port)
+    shown = presented(host, port)
     issued = f", issued by {shown.issuer.rfc4514_string()!r}" if shown is not None else ""
     if code == _EXPIRED and shown is not None:
         text = f"the certificate expired on {shown.not_valid_after_utc:%Y-%m-%d}"
-        hint = "its operator issues another one ('libmpc keys renew-tls'); is this clock right?"
+        hint = "its operator issues another one ('libmpc keys certificate'); is this clock right?"
     elif code == _NOT_YET:
         text = "the certificate does not count yet"
         hint = "set this machine's clock, or that of whoever issued it"
@@ -137,7 +142,7 @@ def _refused(
     findings.fail(check, text, hint)
 
 
-def _presented(host: str, port: int) -> x509.Certificate | None:
+def presented(host: str, port: int) -> x509.Certificate | None:
     """What certificate a service shows; for the message only, since nothing vouches for it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False

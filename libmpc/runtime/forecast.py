@@ -133,16 +133,14 @@ class Forecast:
     def throughput(self, rung: int, network: Network) -> Throughput:
         """Of runs of one batch size, without end: everything that is used is dealt meanwhile."""
         cost, machine = plan_cost(self.plan, rung), self.machine
-        macs = rung * self._macs * machine.mac
-        evaluator = self.evaluator_seconds(rung)
-        received = cost.correction_bytes * machine.sent_byte
-        dealer = macs + cost.correction_bytes * machine.dealt_byte + received
+        evaluator, dealer = self.evaluator_seconds(rung), self.dealer_seconds(rung)
+        received = self.received_seconds(rung)
         if network.shared_cores is None:
             busiest = max(evaluator + received, dealer) / machine.cores
         else:
             # The gateway and the client compute about what an evaluator does for a query.
             together = 2 * evaluator + received + dealer + machine.query_cpu
-            busiest = together / network.shared_cores
+            busiest = together / (network.shared_cores * machine.shared)
         carried = max(cost.online_bytes, cost.correction_bytes)
         return Throughput(
             batch=rung,
@@ -155,12 +153,26 @@ class Forecast:
         """Processor time of an evaluator for one query of a run's size, and for its bundle."""
         cost, machine = plan_cost(self.plan, rung), self.machine
         return (
-            2 * rung * self._macs * machine.mac
-            + sum(prepared_sizes(self.plan, rung).values()) * machine.prepared_byte
+            self.prepare_seconds(rung)
+            + rung * self._macs * machine.mac
             + cost.online_bytes * (machine.online_byte + machine.sent_byte)
             + cost.rounds * machine.round_cpu
             + machine.query_cpu
         )
+
+    def prepare_seconds(self, rung: int) -> float:
+        """Processor time of an evaluator to prepare a run's bundle."""
+        size = sum(prepared_sizes(self.plan, rung).values())
+        return rung * self._macs * self.machine.mac + size * self.machine.prepared_byte
+
+    def received_seconds(self, rung: int) -> float:
+        """Processor time of party 1 for the masks that it is sent for a run."""
+        return plan_cost(self.plan, rung).correction_bytes * self.machine.bulk_byte
+
+    def dealer_seconds(self, rung: int) -> float:
+        """Processor time of the dealer for a run's bundle, until party 1 has it."""
+        dealt = plan_cost(self.plan, rung).correction_bytes * self.machine.dealt_byte
+        return rung * self._macs * self.machine.mac + dealt + self.received_seconds(rung)
 
     @property
     def _macs(self) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from libmpc._version import __version__
 from libmpc.clock import Clock, SystemClock
 from libmpc.deployment import Deployment
+from libmpc.doctor.findings import Findings
 from libmpc.errors import ConfigError
 from libmpc.identity.keys import GatewayIdentity
 from libmpc.link import GATEWAY, Link, LinkError, LocalIdentity, RemoteIdentity, connect
@@ -45,6 +46,13 @@ def run(config: Path) -> None:
     settings = GatewaySettings.from_file(config)
     setup_logging("gateway", level=settings.log_level, as_json=settings.log_json)
     run_loop(serve(settings))
+
+
+def check(findings: Findings, config: Path) -> None:
+    """What ``libmpc doctor --config`` asks for."""
+    from services.gateway.doctor import check  # a service that serves needs none of it
+
+    check(findings, config)
 
 
 class Dialer:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from libmpc._version import __version__
+from libmpc.access import Role
 from libmpc.errors import ServiceError
 from libmpc.party.messages import Kind, PartyReport, PartyStatus
 from libmpc.wire.errors import WireError
@@ -78,6 +79,18 @@ class GatewayBody(BaseModel):
     load: LoadBody | None
 
 
+class TokenBody(BaseModel):
+    """The token that was shown, for whoever has it; null: no limit."""
+
+    role: Role
+    expires_ms: int | None
+    models: list[str] | None
+    images: int | None = Field(description="Of each model.")
+    images_per_minute: int | None
+    requests_per_minute: int | None
+    used: dict[str, int] = Field(description="Images that count towards `images`, by model.")
+
+
 class StatusBody(BaseModel):
     """``GET /v2/status``."""
 
@@ -85,6 +98,7 @@ class StatusBody(BaseModel):
     reason: str = Field(description="Why queries cannot be answered; empty when they can.")
     deployment: str = Field(description="The deployment's id, hexadecimal.")
     gateway: GatewayBody
+    token: TokenBody
     triples: list[TripleBody]
     models: list[ListedModel] = Field(description="Those that the token may see.")
 
@@ -201,6 +215,7 @@ async def _status(gateway: Gateway, reports: Reports, holder: Holder) -> StatusB
         reason=reason,
         deployment=gateway.deployment.hex(),
         gateway=_gateway(gateway, holder),
+        token=_token(holder),
         triples=triples,
         models=models,
     )
@@ -211,6 +226,15 @@ def _seen(party: PartyBody, holder: Holder) -> PartyBody:
     # a list of their own. A copy, since others are shown the same answer.
     pools = [pool for pool in party.pools if holder.sees(pool.model)]
     return party.model_copy(update={"pools": pools})
+
+
+def _token(holder: Holder) -> TokenBody:
+    grant = holder.grant
+    if grant is None:
+        none = dict.fromkeys(set(TokenBody.model_fields) - {"role", "used"})
+        return TokenBody(role="owner", used={}, **none)
+    known = grant.model_dump(include=set(TokenBody.model_fields), mode="json")
+    return TokenBody(**known, used={} if holder.quotas is None else holder.quotas.used)
 
 
 def _gateway(gateway: Gateway, holder: Holder) -> GatewayBody:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from libmpc._version import __version__
-from libmpc.party.messages import PartyStatus
+from libmpc.party.messages import PartyReport
 from libmpc.party.node import PartyNode
 from services.common.http2 import mount
 
@@ -20,9 +20,9 @@ def make_app(node: PartyNode) -> FastAPI:
         redoc_url=None,
     )
 
-    @app.get("/v1/status", summary="Readiness, epoch and number of models")
-    async def status() -> PartyStatus:
-        return node.answers.status()
+    @app.get("/v1/status", summary="Readiness, epoch, pools and clock")
+    async def status() -> PartyReport:
+        return node.answers.report()
 
     mount(app)
     return app

@@ -11,6 +11,7 @@ from libmpc._version import __version__
 from libmpc.audit import AuditLog
 from libmpc.clock import SystemClock
 from libmpc.deployment import Deployment
+from libmpc.doctor.findings import Findings
 from libmpc.errors import ConfigError
 from libmpc.identity.keys import PartyIdentity
 from libmpc.link import ByteStream
@@ -52,6 +53,13 @@ def run(config: Path, index: int | None = None) -> None:
     setup_logging(f"party{settings.index}", level=settings.log_level, as_json=settings.log_json)
     keep_large_buffers()
     run_loop(_serve(settings))
+
+
+def check(findings: Findings, config: Path) -> None:
+    """What ``libmpc doctor --config`` asks for."""
+    from services.party.doctor import check  # a service that serves needs none of it
+
+    check(findings, config)
 
 
 async def _serve(settings: PartySettings) -> None:

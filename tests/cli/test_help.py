@@ -13,9 +13,20 @@ from libmpc import __version__
 from tests.cli.run import Cli
 
 ROOT = Path(__file__).parents[2]
-CLIENT = ("push", "models", "serve", "stop", "delete", "query", "evaluate", "bench", "status")
+CLIENT = (
+    "push",
+    "models",
+    "serve",
+    "stop",
+    "delete",
+    "query",
+    "evaluate",
+    "bench",
+    "status",
+    "doctor",
+)
 SERVICES = ("init", "up", "party", "gateway", "token", "keys", "storage-key", "audit")
-OTHERS = (*SERVICES, "reference", "explain", "check", "demo")
+OTHERS = (*SERVICES, "reference", "explain", "capacity", "check", "demo")
 COMMANDS = (*CLIENT, *OTHERS)
 TOKEN = ("token create", "token list", "token revoke")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -13,8 +15,8 @@ import pytest
 
 import libmpc.client
 from libmpc.cli import status as command
-from libmpc.client import Client
-from libmpc.client.status import parse_status
+from libmpc.client import AsyncClient, Client
+from libmpc.client.status import Status, parse_status
 from libmpc.errors import IntegrityError, ServiceError
 from services.gateway.status import (
     GatewayBody,
@@ -23,6 +25,7 @@ from services.gateway.status import (
     PartyBody,
     PoolBody,
     StatusBody,
+    TokenBody,
     triple,
 )
 from tests.cli.run import Cli
@@ -62,6 +65,15 @@ def body(*, ready: bool = True, load: bool = True) -> StatusBody:
             load=LoadBody(waiting=4, batches=2, queries={"answered": 1234, "limited": 0})
             if load
             else None,
+        ),
+        token=TokenBody(
+            role="client",
+            expires_ms=9_000,
+            models=["mnist"],
+            images=50,
+            images_per_minute=None,
+            requests_per_minute=None,
+            used={"mnist": 7},
         ),
         triples=[triple(0, parties)],
         models=[model],
@@ -114,6 +126,7 @@ def test_json(cli: Cli, fake: FakeDeployment) -> None:
     found = cli("status", "--json").json()
     assert (found["ready"], found["gateway"]["waiting"]) == (True, 4)
     assert found["triples"][0]["parties"][1]["uptime"] == 7300
+    assert (found["token"]["expires"], found["token"]["used"]) == (9.0, {"mnist": 7})
     assert found["pools"] == {"mnist": {"1": 2, "8": 0}}
 
 
@@ -133,6 +146,10 @@ def test_a_newer_gateway_may_say_more_and_a_broken_one_nothing_wrong() -> None:
         (("gateway", "uptime_seconds"), True),
         (("gateway", "load"), {"waiting": "4", "batches": 2}),
         (("gateway", "load"), {"waiting": 4, "batches": 2, "queries": [1]}),
+        (("token",), None),
+        (("token", "images"), "many"),
+        (("token", "models"), 7),
+        (("token", "used"), {"mnist": None}),
         (("triples",), {}),
         (("triples", 0), None),
         (("triples", 0, "parties"), []),
@@ -147,6 +164,19 @@ def test_a_newer_gateway_may_say_more_and_a_broken_one_nothing_wrong() -> None:
         place[path[-1]] = wrong
         with pytest.raises(IntegrityError):
             parse_status(json.dumps(document).encode())
+
+
+def test_the_asynchronous_client_asks_the_same(fake: FakeDeployment) -> None:
+    says(fake, body().model_dump())
+
+    async def ask() -> Status:
+        async with AsyncClient(fake.path, transport=fake.transport(), clock=fake.clock) as client:
+            return await client.status()
+
+    found = asyncio.run(ask())
+    with libmpc.client.Client(fake.path) as client:
+        assert client.status() == found
+    assert found.pools("mnist") == {1: 2, 8: 0}
 
 
 def test_watching_goes_on_where_the_gateway_does_not_answer(
@@ -165,6 +195,19 @@ def test_watching_goes_on_where_the_gateway_does_not_answer(
     assert "not reachable" in second["reason"]
     command._watch(ask, iter([None]), False)
     assert "not ready: the gateway is not reachable" in capsys.readouterr().out
+
+
+def test_on_a_terminal_the_screen_is_redrawn(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    found = parse_status(body().model_dump_json().encode())
+    command._watch(lambda: found, iter([None, None]), False)
+    out = capsys.readouterr().out
+    assert out.count("Ctrl-C ends it") == 2
+    assert "\x1b[?1049h" in out  # a screen of its own, which leaves the terminal as it was
+    assert "mnist" in out
 
 
 @pytest.mark.parametrize(

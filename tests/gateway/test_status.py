@@ -65,6 +65,8 @@ def test_a_client_sees_its_models_and_no_load() -> None:
             found = answer.json()
             assert found["gateway"]["load"] is None
             assert [one["name"] for one in found["models"]] == ["digits"]
+            assert (found["token"]["role"], found["token"]["models"]) == ("client", ["digits"])
+            assert "sha256" not in answer.text
             # What was hidden from one is not hidden from the next, within the same answer.
             everything = await r.client.get("/v2/status")
             assert "secret" in everything.text

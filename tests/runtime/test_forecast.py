@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 
@@ -23,8 +25,12 @@ from libmpc.runtime.ladder import LADDER
 from libmpc.runtime.speed import MEASURED, Machine
 
 NOTHING = replace(
-    MEASURED, cores=1, **{f.name: 0.0 for f in fields(Machine) if f.name not in ("name", "cores")}
+    MEASURED,
+    cores=1,
+    shared=1.0,
+    **{f.name: 0.0 for f in fields(Machine) if f.name not in ("name", "cores", "shared")},
 )
+README = (Path(__file__).parents[2] / "README.md").read_text()
 FAR = Network("far", 0.05, GIGABIT)
 
 
@@ -85,3 +91,14 @@ def test_services_on_one_machine_share_its_cores() -> None:
     assert two.processor == 2 * one.processor
     own = forecast.throughput(32, replace(NETWORKS[0], shared_cores=None))
     assert own.processor > two.processor
+
+
+@pytest.mark.parametrize("name", ["short-conv-mnist.h5", "perceptron-784-500-10.keras"])
+def test_the_forecast_is_near_what_was_measured(name: str) -> None:
+    """README's table was measured where the constants were; a third is what is promised."""
+    pattern = rf"^\| `{name}` \|.*?([\d,]+) images a second in queries of 128"
+    row = re.search(pattern, README, re.MULTILINE)
+    assert row is not None
+    measured = float(row[1].replace(",", ""))
+    found = Forecast(plan(name)).throughput(128, NETWORKS[0]).images
+    assert found == pytest.approx(measured, rel=1 / 3)
