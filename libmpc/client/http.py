@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ from libmpc.wire.fields import too_many_values
 MAX_ANSWER = 32 << 20
 _MAX_TEXT = 500
 _LONGEST_WAIT = 3600.0
+_REQUEST = re.compile(r"[0-9A-Za-z._-]{1,64}")
 
 T = TypeVar("T")
 
@@ -148,7 +150,11 @@ def check(gateway: str, response: Response) -> Response:
         if status == 404:
             raise ServiceError(text, status=status)
     kind = _ERRORS.get(status, ServiceError)
-    raise kind(text, status=status, retry_after=_retry_after(response.headers))
+    request = response.headers.get("x-request-id", "")
+    if not _REQUEST.fullmatch(request):
+        request = ""
+    text += f" (request {request})" if request else ""
+    raise kind(text, status=status, retry_after=_retry_after(response.headers), request=request)
 
 
 def _text(body: bytes) -> str | None:

@@ -48,6 +48,7 @@ from libmpc.errors import (
     ServiceError,
     UnavailableError,
 )
+from libmpc.tracing import HEADER, Provider, QuerySpan, Tracing, outcome_of
 from libmpc.wire.descriptor import Descriptor
 from libmpc.wire.keys import PartyKey
 from libmpc.wire.lifetime import to_millis
@@ -64,9 +65,15 @@ class Session:
     """
 
     def __init__(
-        self, connection: Connection, policy: RetryPolicy, timeout: float, clock: Clock
+        self,
+        connection: Connection,
+        policy: RetryPolicy,
+        timeout: float,
+        clock: Clock,
+        tracing: Provider | None = None,
     ) -> None:
         check_timeout(timeout)
+        self._tracing = None if tracing is None else Tracing(tracing)
         self.connection = connection
         self.deployment_id = connection.deployment.id
         self.clock = clock
@@ -127,11 +134,7 @@ class Session:
                     raise ReplacedError(
                         f"model {name!r} was replaced while its batches were answered; ask again"
                     )
-                sealed = seal(card)
-                headers, parts = encode_infer(sealed, attempts.remaining)
-                path, limit = f"/v2/models/{name}/infer", 4 * sealed.reply_bytes + 65536
-                response = yield from self.once("POST", path, attempts, parts, headers, limit)
-                return sealed.open(*decode_infer(response)), card.descriptor
+                return (yield from self._try(name, card, seal, attempts)), card.descriptor
             except ReplacedError:
                 raise
             except ServiceError as error:
@@ -145,6 +148,41 @@ class Session:
                 if known and isinstance(error, UnavailableError) and error.status == 503:
                     yield from self._check_served(name, attempts)
                 yield from self.pause(attempts, error)
+
+    def _try(
+        self, name: str, card: ModelCard, seal: Callable[[ModelCard], Sealed[T]], attempts: Attempts
+    ) -> Operation[T]:
+        """One sealing, sent and opened."""
+        span = self._tracing.ask("libmpc.client.query") if self._tracing is not None else None
+        if span is None:
+            return (yield from self._send_sealed(name, seal(card), attempts, None))
+        error: BaseException | None = None
+        try:
+            sealed = seal(card)
+            batch = sealed.header.batch
+            span.about(model=name, digest=card.descriptor.model, batch=batch)
+            span.lap("seal")
+            return (yield from self._send_sealed(name, sealed, attempts, span))
+        except BaseException as problem:
+            error = problem
+            raise
+        finally:
+            span.end(outcome_of(error))
+
+    def _send_sealed(
+        self, name: str, sealed: Sealed[T], attempts: Attempts, span: QuerySpan | None
+    ) -> Operation[T]:
+        headers, parts = encode_infer(sealed, attempts.remaining)
+        if span is not None:
+            headers[HEADER] = span.traceparent
+        path, limit = f"/v2/models/{name}/infer", 4 * sealed.reply_bytes + 65536
+        response = yield from self.once("POST", path, attempts, parts, headers, limit)
+        if span is not None:
+            span.lap("request")
+        answer = sealed.open(*decode_infer(response))
+        if span is not None:
+            span.lap("open")
+        return answer
 
     def describe(self, name: str) -> Operation[Descriptor]:
         """The model's descriptor, fetched now and verified."""

@@ -33,6 +33,7 @@ from libmpc.party.queries import Query
 from libmpc.party.roles import Role, make_role
 from libmpc.party.store import Store
 from libmpc.sealing.hpke_keys import HpkeKeys
+from libmpc.tracing import Tracing
 from libmpc.wire.envelope import MAX_MESSAGE_BYTES
 
 log = logging.getLogger(__name__)
@@ -79,6 +80,7 @@ class PartyNode:
         settings: bounds.
         audit: where queries and commands are recorded, if anywhere.
         alarm: where a failed audit is recorded; ``None``: in memory only.
+        tracing: makes spans of queries; an evaluator's only.
 
     Raises:
         ConfigError: the deployment file means other keys, or the store cannot be read.
@@ -95,6 +97,7 @@ class PartyNode:
         settings: NodeSettings | None = None,
         audit: AuditLog | None = None,
         alarm: Path | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         deployment.check_party(index, identity.static_public, identity.signing.public)
         self.index = index
@@ -125,6 +128,7 @@ class PartyNode:
             self._lock,
             self._query_failed,
             self.meters,
+            tracing,
         )
         self.answers = Answers(
             index,

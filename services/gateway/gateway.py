@@ -10,6 +10,7 @@ from functools import partial
 from libmpc.access import AccessStore
 from libmpc.clock import Clock
 from libmpc.link import Link
+from libmpc.tracing import Tracing
 from services.gateway.access import Access
 from services.gateway.batching import Batcher, BatchSettings
 from services.gateway.bodies import Memory
@@ -31,6 +32,7 @@ class Gateway:
         dial: makes a link to the party of that index; raises LinkError.
 
     Attributes:
+        tracing: makes spans of queries, where that is wanted; set before ``start``.
         store: the tokens in the settings' ``data``, and ``access``, what they open.
 
     Raises:
@@ -54,6 +56,7 @@ class Gateway:
         digest = None if shared is None else shared.get_secret_value()
         self.store = AccessStore(settings.data)
         self.access = Access(self.store, digest, clock)
+        self.tracing: Tracing | None = None
         self._dial = dial
         self.links = [
             PartyLink(
