@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Generator, Mapping
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -36,9 +37,10 @@ from libmpc.client.http import (
     Response,
     check,
 )
-from libmpc.client.infer import Sealed, decode_infer, encode_infer
+from libmpc.client.infer import Sealed
 from libmpc.client.retry import Attempts, ReplacedError, RetryPolicy, check_timeout
 from libmpc.client.sealed import SealedQuery, encode_batch, seal_query
+from libmpc.client.sending import send_sealed
 from libmpc.clock import Clock
 from libmpc.errors import (
     ConfigError,
@@ -48,7 +50,7 @@ from libmpc.errors import (
     ServiceError,
     UnavailableError,
 )
-from libmpc.tracing import HEADER, Provider, QuerySpan, Tracing, outcome_of
+from libmpc.tracing import Provider, Tracing
 from libmpc.wire.descriptor import Descriptor
 from libmpc.wire.keys import PartyKey
 from libmpc.wire.lifetime import to_millis
@@ -134,7 +136,11 @@ class Session:
                     raise ReplacedError(
                         f"model {name!r} was replaced while its batches were answered; ask again"
                     )
-                return (yield from self._try(name, card, seal, attempts)), card.descriptor
+                sealing = partial(seal, card)
+                answer, _ = yield from send_sealed(
+                    self, name, card.descriptor, sealing, attempts, self._tracing
+                )
+                return answer, card.descriptor
             except ReplacedError:
                 raise
             except ServiceError as error:
@@ -148,41 +154,6 @@ class Session:
                 if known and isinstance(error, UnavailableError) and error.status == 503:
                     yield from self._check_served(name, attempts)
                 yield from self.pause(attempts, error)
-
-    def _try(
-        self, name: str, card: ModelCard, seal: Callable[[ModelCard], Sealed[T]], attempts: Attempts
-    ) -> Operation[T]:
-        """One sealing, sent and opened."""
-        span = self._tracing.ask("libmpc.client.query") if self._tracing is not None else None
-        if span is None:
-            return (yield from self._send_sealed(name, seal(card), attempts, None))
-        error: BaseException | None = None
-        try:
-            sealed = seal(card)
-            batch = sealed.header.batch
-            span.about(model=name, digest=card.descriptor.model, batch=batch)
-            span.lap("seal")
-            return (yield from self._send_sealed(name, sealed, attempts, span))
-        except BaseException as problem:
-            error = problem
-            raise
-        finally:
-            span.end(outcome_of(error))
-
-    def _send_sealed(
-        self, name: str, sealed: Sealed[T], attempts: Attempts, span: QuerySpan | None
-    ) -> Operation[T]:
-        headers, parts = encode_infer(sealed, attempts.remaining)
-        if span is not None:
-            headers[HEADER] = span.traceparent
-        path, limit = f"/v2/models/{name}/infer", 4 * sealed.reply_bytes + 65536
-        response = yield from self.once("POST", path, attempts, parts, headers, limit)
-        if span is not None:
-            span.lap("request")
-        answer = sealed.open(*decode_infer(response))
-        if span is not None:
-            span.lap("open")
-        return answer
 
     def describe(self, name: str) -> Operation[Descriptor]:
         """The model's descriptor, fetched now and verified."""
