@@ -35,6 +35,7 @@ class ServiceError(LibmpcError):
         status: the HTTP status that the gateway gave, or ``None`` where none was received.
         retry_after: seconds to wait before another try, where the service said so.
         code: one word for what has happened, for metrics; may be empty.
+        request: the id by which the gateway's operator finds the request; may be empty.
     """
 
     def __init__(
@@ -44,11 +45,13 @@ class ServiceError(LibmpcError):
         status: int | None = None,
         retry_after: float | None = None,
         code: str = "",
+        request: str = "",
     ) -> None:
         super().__init__(message)
         self.status = status
         self.retry_after = retry_after
         self.code = code
+        self.request = request
 
 
 class AuthenticationError(ServiceError):

@@ -25,6 +25,7 @@ from libmpc.client.session import Session
 from libmpc.client.status import Status, ask_status
 from libmpc.clock import Clock, SystemClock
 from libmpc.errors import LibmpcError
+from libmpc.tracing import Provider
 from libmpc.wire.descriptor import Descriptor
 
 LARGE = 1 << 15
@@ -49,6 +50,7 @@ class AsyncClient:
         token: str | None = None,
         clock: Clock | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
+        tracing: Provider | None = None,
     ) -> None:
         connection = Connection.open(deployment, token)
         policy = retries if isinstance(retries, RetryPolicy) else RetryPolicy(retries)
@@ -56,7 +58,7 @@ class AsyncClient:
         self._closed = False
         self._builder = shell.Builder(connection)
         self._transport = transport or _transport(connection)
-        self._session = Session(connection, policy, timeout, self._clock)
+        self._session = Session(connection, policy, timeout, self._clock, tracing)
 
     @overload
     async def query(

@@ -23,6 +23,7 @@ MAX_ANSWER = 32 << 20
 _MAX_TEXT = 500
 _CODE = re.compile(r"[a-z_]{1,32}")
 _LONGEST_WAIT = 3600.0
+_REQUEST = re.compile(r"[0-9A-Za-z._-]{1,64}")
 
 T = TypeVar("T")
 
@@ -150,7 +151,12 @@ def check(gateway: str, response: Response) -> Response:
         if status == 404:
             raise ServiceError(text, status=status)
     kind = _ERRORS.get(status, ServiceError)
-    raise kind(text, status=status, retry_after=_retry_after(response.headers), code=code)
+    request = response.headers.get("x-request-id", "")
+    if not _REQUEST.fullmatch(request):
+        request = ""
+    text += f" (request {request})" if request else ""
+    after = _retry_after(response.headers)
+    raise kind(text, status=status, retry_after=after, code=code, request=request)
 
 
 def _error(body: bytes) -> tuple[str | None, str]:

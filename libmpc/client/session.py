@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Mapping
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -34,10 +35,11 @@ from libmpc.client.http import (
     Pause,
     Response,
 )
-from libmpc.client.infer import Sealed, decode_infer, encode_infer
+from libmpc.client.infer import Sealed
 from libmpc.client.places import Pin, Places
 from libmpc.client.retry import Attempts, ReplacedError, RetryPolicy, check_timeout
 from libmpc.client.sealed import SealedQuery, encode_batch, seal_query
+from libmpc.client.sending import send_sealed
 from libmpc.clock import Clock
 from libmpc.errors import (
     ConflictError,
@@ -46,6 +48,7 @@ from libmpc.errors import (
     ServiceError,
     UnavailableError,
 )
+from libmpc.tracing import Provider, Tracing
 from libmpc.wire.descriptor import Descriptor
 from libmpc.wire.keys import PartyKey
 from libmpc.wire.lifetime import to_millis
@@ -60,9 +63,15 @@ class Session:
     """
 
     def __init__(
-        self, connection: Connection, policy: RetryPolicy, timeout: float, clock: Clock
+        self,
+        connection: Connection,
+        policy: RetryPolicy,
+        timeout: float,
+        clock: Clock,
+        tracing: Provider | None = None,
     ) -> None:
         check_timeout(timeout)
+        self._tracing = None if tracing is None else Tracing(tracing)
         self.connection = connection
         self.deployment_id = connection.deployment.id
         self.clock = clock
@@ -129,11 +138,10 @@ class Session:
                         f"model {name!r} was replaced while its batches were answered; ask again"
                     )
                 place = self._places.choose(card, failed, pin)
-                sealed = seal(place)
-                headers, parts = encode_infer(sealed, attempts.remaining)
-                path, limit = f"/v2/models/{name}/infer", 4 * sealed.reply_bytes + 65536
-                response = yield from self.once("POST", path, attempts, parts, headers, limit)
-                answer = sealed.open(*decode_infer(response))
+                sealing = partial(seal, place)
+                answer, response = yield from send_sealed(
+                    self, name, card.descriptor, sealing, attempts, self._tracing
+                )
                 if self._places.follow(card, response.headers, to_millis(self.clock.now())):
                     self._forget(name, card)
                 if pin is not None:

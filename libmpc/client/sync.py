@@ -20,6 +20,7 @@ from libmpc.client.retry import RetryPolicy
 from libmpc.client.runner import PausingClock, Runner, begin, each
 from libmpc.client.session import Session
 from libmpc.client.status import Status, ask_status
+from libmpc.tracing import Provider
 from libmpc.wire.descriptor import Descriptor
 
 
@@ -44,6 +45,8 @@ class Client:
         token: for the gateway; by default from the credential file beside the deployment file.
         clock: a seam for tests.
         transport: a seam for tests and special networks; replaces TLS verification with its own.
+        tracing: an OpenTelemetry ``TracerProvider`` to which spans of queries go; by default
+            nothing is traced.
 
     Raises:
         ConfigError: a file is missing, wrong or unsafe.
@@ -58,11 +61,12 @@ class Client:
         token: str | None = None,
         clock: PausingClock | None = None,
         transport: httpx.BaseTransport | None = None,
+        tracing: Provider | None = None,
     ) -> None:
         connection = Connection.open(deployment, token)
         policy = retries if isinstance(retries, RetryPolicy) else RetryPolicy(retries)
         self._runner = Runner(connection, clock, transport)
-        self._session = Session(connection, policy, timeout, self._runner.clock)
+        self._session = Session(connection, policy, timeout, self._runner.clock, tracing)
 
     @overload
     def query(

@@ -27,6 +27,8 @@ MAX_TRIPLE = 255
 MAX_FRAME_BYTES = 512
 #: the minor version from which on frame keys are replaced now and then
 REKEYS_SINCE = 1
+#: the minor version from which on a gateway may name a query's trace to an evaluator
+TRACES_SINCE = 2
 _MAGIC = b"LMPC"
 _HEAD = struct.Struct(">4sBBBB32s16sB")
 _PROLOGUE = b"libmpc link"
@@ -42,7 +44,7 @@ class WireVersions:
 
     major: int = 1
     lowest: int = 0
-    highest: int = REKEYS_SINCE
+    highest: int = TRACES_SINCE
 
     def common(self, other: WireVersions) -> int:
         """The highest minor that both speak.

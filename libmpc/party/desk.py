@@ -21,7 +21,9 @@ from libmpc.party.queries import Admission, Collect, Part, Pending, Query
 from libmpc.party.release import Releaser
 from libmpc.party.run import unavailable
 from libmpc.party.store import Store
+from libmpc.party.traces import QueryTraces
 from libmpc.sealing.hpke_keys import HpkeKeys
+from libmpc.tracing import Tracing
 from libmpc.wire.headers import QueryHeader
 
 log = logging.getLogger(__name__)
@@ -58,6 +60,7 @@ class QueryDesk:
         failed: told of every query that came to nothing here.
         meters: what this party counts.
         replica: whether this is a triple that answers without limits only.
+        tracing: makes spans of queries that the gateway traces; ``None``: nothing is traced.
     """
 
     def __init__(
@@ -72,9 +75,11 @@ class QueryDesk:
         failed: Callable[[str], None],
         meters: Meters,
         replica: bool = False,
+        tracing: Tracing | None = None,
     ) -> None:
         self._index = index
         self._meters = meters
+        self._traces = QueryTraces(tracing, catalog)
         self._failed = failed
         self._catalog = catalog
         self._intake = Intake(index, deployment, keys, clock, catalog.variants)
@@ -101,6 +106,7 @@ class QueryDesk:
         loop = asyncio.get_running_loop()
         headers = [entry.header for entry in batch.entries]
         replies: list[asyncio.Future[bytes]] = [loop.create_future() for _ in headers]
+        self._traces.begin(batch, replies)
         admitted = []
         for item in map(_Sealed, headers, envelopes, replies):
             try:
@@ -112,7 +118,7 @@ class QueryDesk:
             for entry, item in admitted:
                 began = perf_counter()
                 opened.append(self._open(entry, item))
-                self._meters.opening.since(began)
+                self._opened(item, began)
             self._submit(batch, admitted, opened, submit)
         else:
             self._spawn(self._take_long(batch, admitted, submit))
@@ -123,8 +129,13 @@ class QueryDesk:
         for entry, item in admitted:
             began = perf_counter()
             opened.append(await asyncio.to_thread(self._open, entry, item))
-            self._meters.opening.since(began)
+            self._opened(item, began)
         self._submit(batch, admitted, opened, submit)
+
+    def _opened(self, item: _Sealed, began: float) -> None:
+        self._meters.opening.since(began)
+        if (span := self._traces.of(item.header.number)) is not None:
+            span.phase("open", began, perf_counter())
 
     def _admit(self, batch: Batch, header: QueryHeader) -> Entry:
         entry = self._catalog.entries.get(batch.model)
@@ -162,6 +173,8 @@ class QueryDesk:
                 self._reject(item, error)
                 continue
             assert not isinstance(query, Exception)
+            if isinstance(query, Query):
+                query.trace = self._traces.of(query.number)
             self._follow(query, entry, batch.timeout_ms / 1000)
             if isinstance(query, Collect):
                 self._spawn(self._releaser.collect(query))

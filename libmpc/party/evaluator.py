@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping,
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
+from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -277,8 +278,14 @@ class Evaluator:
         width = entry.plan.label_width
         labels = None if width is None else stack_labels(parts, rung, width)
         program = self._program(entry, weights, rung)
+        began = perf_counter()
         with self.meters.run((model, rung), parts):
             y = await program.run(bundle, x, leaving, run.exchange, self._compute, labels)
+        for part in parts:
+            if (span := part.query.trace) is not None:
+                if part.start == 0:
+                    span.phase("wait for bundle", part.query.opened, began)
+                span.phase("rounds", began, perf_counter())
         self._distribute(y, parts, bytes.fromhex(run.header.digest))
 
     def _program(self, entry: Entry, weights: EvaluatorWeights, rung: int) -> Program:

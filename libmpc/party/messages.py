@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
+from libmpc.tracing import PATTERN
 from libmpc.wire.errors import WireError
 from libmpc.wire.fields import MAX_VALUES, Hex16, Hex32, too_many_values
 from libmpc.wire.headers import QueryHeader
@@ -209,10 +210,14 @@ class RunAbort(Control):
 
 
 class BatchEntry(Control):
-    """One sealed query within a batch: its clear header, and the length of its envelope."""
+    """One sealed query within a batch: its clear header, and the length of its envelope.
+
+    ``trace``: the gateway's span for it, where that is traced (W3C traceparent; minor version 2).
+    """
 
     header: QueryHeader
     size: Annotated[int, Field(ge=0, le=1 << 32)]
+    trace: Annotated[str, Field(pattern=PATTERN)] | None = None
 
 
 class Batch(Control):

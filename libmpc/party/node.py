@@ -38,6 +38,7 @@ from libmpc.party.replica import Replica
 from libmpc.party.roles import Role, make_role
 from libmpc.party.store import Record, Store
 from libmpc.sealing.hpke_keys import HpkeKeys
+from libmpc.tracing import Tracing
 from libmpc.wire.envelope import MAX_MESSAGE_BYTES
 
 log = logging.getLogger(__name__)
@@ -88,6 +89,7 @@ class PartyNode:
         audit: where queries and commands are recorded, if anywhere.
         alarm: where a failed audit is recorded; ``None``: in memory only.
         triple: which of the party's processes this is; from 1 on it mirrors the one of triple 0.
+        tracing: makes spans of queries; an evaluator's only.
 
     Raises:
         ConfigError: the deployment file means other keys, or the store cannot be read.
@@ -105,6 +107,7 @@ class PartyNode:
         audit: AuditLog | None = None,
         alarm: Path | None = None,
         triple: int = 0,
+        tracing: Tracing | None = None,
     ) -> None:
         deployment.check_party(index, identity.static_public, identity.signing.public)
         self.index = index
@@ -140,6 +143,7 @@ class PartyNode:
             self._query_failed,
             self.meters,
             replica=triple > 0,
+            tracing=tracing,
         )
         self.traffic = LinkTotals()
         local = LocalIdentity(index, identity.static, deployment.id, triple=triple)

@@ -13,6 +13,7 @@ from libmpc.errors import LibmpcError, LimitError, UnavailableError
 from libmpc.party.entry import Entry
 from libmpc.party.tally import Tally
 from libmpc.ring import MASK
+from libmpc.tracing import QuerySpan
 from libmpc.wire.evaluation import Evaluation
 
 
@@ -46,6 +47,7 @@ class Query(Pending):
     digests: dict[tuple[int, int], bytes] = field(default_factory=dict, repr=False)
     released: bool = False  # its reply is about to leave: nothing may compute it again
     opened: float = field(default_factory=perf_counter, repr=False)
+    trace: QuerySpan | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         self.y = np.zeros((len(self.x), *self.entry.plan.output_shape), np.uint64)

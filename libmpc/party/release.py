@@ -76,6 +76,8 @@ class Releaser:
             plain = ReplyPlaintext(reply_digest(query), share).encode()
             query.reply(seal(query.reply_key, info, plain))
             self._meters.sealing.since(began)
+            if query.trace is not None:
+                query.trace.phase("seal", began, perf_counter())
         except LibmpcError as error:
             query.fail(error)
 

@@ -24,6 +24,7 @@ class Exchange:
         model: the name of the stored model that a query was for.
         images: how many inputs the query has.
         query: the first 32 of the query number's 128 bits (hex), as the parties' logs have them.
+        trace: the span of it, where it is traced (W3C traceparent).
         read: when its body had been read, in seconds of the service's clock.
     """
 
@@ -32,6 +33,7 @@ class Exchange:
     model: str = ""
     images: int = 0
     query: str = ""
+    trace: str = ""
     read: float | None = None
 
 

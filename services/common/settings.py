@@ -40,6 +40,10 @@ class ServiceSettings(BaseSettings):
         description="SHA-256 (hex) of a token for `/metrics`; without it only this host may ask.",
     )
     log_level: str = Field("info", description="debug, info, warning or error.")
+    tracing: bool = Field(
+        False,
+        description="Send OpenTelemetry traces to where the standard OTEL_* variables say.",
+    )
     log_json: bool = Field(False, description="One JSON object a line instead of text.")
 
     @field_validator("metrics_token_sha256")

@@ -17,13 +17,15 @@ _FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
 class TextFormatter(logging.Formatter):
-    """A line for people; at its end the id of the request that it belongs to, if any."""
+    """A line for people; at its end what the record has as ``fields``, and its request's id."""
 
     def __init__(self) -> None:
         super().__init__(_FORMAT)
 
     def format(self, record: logging.LogRecord) -> str:
         text, request = super().format(record), current().id
+        more: Mapping[str, Any] = getattr(record, "fields", {})
+        text += "".join(f" {name}={value}" for name, value in more.items())
         return f"{text} [{request}]" if request else text
 
 

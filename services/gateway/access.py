@@ -118,6 +118,17 @@ class Access:
             if holder.grant is not None
         ]
 
+    async def used(self, holder: Holder) -> dict[str, int]:
+        """Images that count towards a token's limit, by model; empty without one.
+
+        Raises:
+            UnavailableError: the counts cannot be read.
+        """
+        if holder.grant is None or holder.grant.images is None:
+            return {}
+        counted = await self.calls(self._store.usages)
+        return holder.used(counted.get(holder.id, {}))
+
     # ---- keeping up with the database
 
     @property

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from libmpc._version import __version__
 from libmpc.access import Role
+from services.common.tracing import NO_TELEMETRY
 from services.gateway.auth import require
 from services.gateway.errors import HANDLERS, Guard
 from services.gateway.express import Express
@@ -39,6 +40,7 @@ def make_app(gateway: Gateway) -> FastAPI:
             {"name": "tokens", "description": "Who may do what; for admins."},
             {"name": "health", "description": "For load balancers; no token needed."},
         ],
+        telemetry=NO_TELEMETRY,
         openapi_url=None,  # see openapi_route
         docs_url=None,
         redoc_url=None,

@@ -39,10 +39,10 @@ class Flight:
         """Send to both evaluators; what cannot be sent fails its queries."""
         deadline = max(query.deadline for query in self.queries)
         timeout_ms = max(1, round(1000 * (deadline - timers.now())))
-        payloads = [self._payload(party, timeout_ms) for party in range(len(links))]
         try:
             # Both links before the first message: half a batch helps nobody.
             sessions = [link.session for link in links]
+            payloads = [self._payload(i, timeout_ms, s) for i, s in enumerate(sessions)]
             for party, session in enumerate(sessions):
                 request = session.begin(Kind.BATCH, payloads[party], _Side(self, party))
                 self._requests.append((session, request))
@@ -71,11 +71,13 @@ class Flight:
         for query in self.queries:
             query.fail(error)
 
-    def _payload(self, party: int, timeout_ms: int) -> tuple[Buffer, ...]:
+    def _payload(self, party: int, timeout_ms: int, session: Session) -> tuple[Buffer, ...]:
         # A ``Batch``, put together by hand: it all has been checked when it came in, and the
         # headers, which both evaluators get, are encoded only once.
+        traced = session.takes_traces
         entries = b",".join(
-            b'{"header":%b,"size":%d}' % (query.encoded, len(query.envelopes[party]))
+            b'{"header":%b,"size":%d%b}'
+            % (query.encoded, len(query.envelopes[party]), query.trace if traced else b"")
             for query in self.queries
         )
         head = b'{"model":"%b","timeout_ms":%d,"entries":[%b]}'

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from libmpc.clock import Clock
+from libmpc.tracing import Tracing
 from services.gateway.access import Access
 from services.gateway.bodies import Memory
 from services.gateway.database import Calls
@@ -28,6 +29,7 @@ class Gateway:
         triples: how many processes each party has.
 
     Attributes:
+        tracing: makes spans of queries, where that is wanted; set before ``start``.
         store: the tokens, and ``access``, what they open.
 
     Raises:
@@ -61,6 +63,7 @@ class Gateway:
         self.router.resize(triples)
         self.pusher = Pusher(self.router.first.parties, settings.push_timeout)
         self.metrics.stored = self.router.names
+        self.tracing: Tracing | None = None
         self.memory = Memory(settings.memory_bytes, self.metrics.body_bytes.inc)
         self._leaving: dict[Triple, asyncio.Task[None]] = {}
         self._closing: set[asyncio.Task[None]] = set()

@@ -8,8 +8,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from libmpc.errors import ServiceError
+from libmpc.tracing import HEADER, QuerySpan
 from libmpc.wire.errors import WireError
 from services.common.exchange import Exchange, current
+from services.common.metrics import BY_STATUS
 from services.gateway.auth import check_sees
 from services.gateway.bodies import Body
 from services.gateway.gateway import Gateway
@@ -30,9 +32,41 @@ async def infer(gateway: Gateway, name: str, request: Request, holder: Holder) -
         ClientDisconnect: nobody waits any more.
     """
     call = current()
+    if gateway.tracing is None:
+        return await _count(gateway, name, request, holder, call, None)
+    parent, now = request.headers.get(HEADER, ""), gateway.timers.now
+    span = gateway.tracing.serve("libmpc.gateway.query", parent, now)
+    call.trace = span.traceparent
+    outcome = "failed"
+    try:
+        response = await _count(gateway, name, request, holder, call, span)
+        outcome = "answered"
+        return response
+    except ClientDisconnect:
+        outcome = "disconnected"
+        raise
+    except ServiceError as error:
+        outcome = BY_STATUS.get(error.status or 503, "rejected")
+        raise
+    except WireError:
+        outcome = "invalid"
+        raise
+    finally:
+        span.end(outcome)
+
+
+async def _count(
+    gateway: Gateway,
+    name: str,
+    request: Request,
+    holder: Holder,
+    call: Exchange,
+    span: QuerySpan | None,
+) -> Response:
+    """Relay, and count how it ends."""
     try:
         check_sees(holder, name)
-        return await _infer(gateway, name, request, holder, call)
+        return await _infer(gateway, name, request, holder, call, span)
     except ClientDisconnect:
         gateway.metrics.ended("disconnected", call.model, _since(gateway, call))
         raise
@@ -52,7 +86,12 @@ def _since(gateway: Gateway, call: Exchange) -> float | None:
 
 
 async def _infer(
-    gateway: Gateway, name: str, request: Request, holder: Holder, call: Exchange
+    gateway: Gateway,
+    name: str,
+    request: Request,
+    holder: Holder,
+    call: Exchange,
+    span: QuerySpan | None,
 ) -> Response:
     settings, now = gateway.settings, gateway.timers.now
     with gateway.memory.lease() as lease:
@@ -71,6 +110,8 @@ async def _infer(
             raise
         # SECURITY: only now: metrics and logs have the names of models that there are.
         call.model = name
+        if span is not None:
+            span.about(model=name, digest=parsed.header.model, batch=parsed.header.batch)
         timeout = min(parsed.timeout or settings.query_timeout, settings.max_query_timeout)
         client = request.client.host if request.client is not None else ""
         # The parties open nothing whose shape is not the header's, so no query has more images
@@ -85,6 +126,10 @@ async def _infer(
             charge.refund(error)
             raise
     replied = now()
+    if span is not None:
+        span.phase("admit", arrived, query.since)
+        span.phase("queue", query.since, query.launched)
+        span.phase("flight", query.launched, replied)
     content, headers = encode_infer(name, parsed, replies)
     if (hint := router.hint(header.batch)) is not None:
         headers[TRIPLE] = str(hint)

@@ -13,6 +13,7 @@ from typing import Protocol
 from libmpc.clock import Clock
 from libmpc.errors import ConfigError, ServiceError, UnavailableError
 from libmpc.link import Buffer, Link, LinkError, Message
+from libmpc.link.hello import TRACES_SINCE
 from libmpc.party.messages import Kind
 from services.gateway.errors import RETRY_SECONDS, refused, unreachable
 from services.gateway.timers import Timers
@@ -59,6 +60,11 @@ class Session:
     @property
     def alive(self) -> bool:
         return self._link.alive
+
+    @property
+    def takes_traces(self) -> bool:
+        """Whether the party knows the field that names a query's trace."""
+        return self._link.version[1] >= TRACES_SINCE
 
     @property
     def peer_key(self) -> bytes:

@@ -21,6 +21,7 @@ from services.common.http2 import connect_stream
 from services.common.loop import run_loop
 from services.common.machine import Machine
 from services.common.telemetry import setup_logging
+from services.common.tracing import ServiceTracing
 from services.gateway.app import make_app
 from services.gateway.gateway import Gateway
 from services.gateway.settings import GatewaySettings
@@ -127,6 +128,8 @@ async def serve(settings: GatewaySettings) -> None:
         timers=LoopTimers(),
         triples=dialer.deployment.triples,
     )
+    traces = ServiceTracing(settings.tracing, "gateway")
+    gateway.tracing = traces.tracing
     machine = Machine(settings.data, settings.certificates())
     machine.register(gateway.metrics.registry)
     tls = dialer.tls if settings.https else None
@@ -171,6 +174,7 @@ async def serve(settings: GatewaySettings) -> None:
             watch.cancel()
         await gateway.drain(DRAIN_SECONDS)
         await asyncio.gather(public.stop(), internal.stop(), gateway.close())
+        traces.close()
 
 
 async def _watch_readiness(gateway: Gateway) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from libmpc.errors import ServiceError, UnavailableError
 from libmpc.link import Buffer
 from libmpc.wire.headers import QueryHeader
+from services.common.exchange import current
 from services.gateway.errors import RETRY_SECONDS, is_specific, most_specific
 from services.gateway.timers import Timer, Timers
 
@@ -27,6 +28,7 @@ class PendingQuery:
 
     Attributes:
         encoded: the header as JSON.
+        trace: the field that names its trace, for a party that knows it; empty if it has none.
         answer: both sealed replies, or a ServiceError.
         since: when it was taken.
         launched: when it was sent.
@@ -49,6 +51,8 @@ class PendingQuery:
         self.header = header
         self.client = client
         self.envelopes = envelopes
+        trace = current().trace
+        self.trace = b',"trace":"%b"' % trace.encode() if trace else b""
         self.encoded = header.model_dump_json().encode()
         self.size = sum(map(len, envelopes))
         self.since = self.launched = timers.now()

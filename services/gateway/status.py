@@ -215,7 +215,7 @@ async def _status(gateway: Gateway, reports: Reports, holder: Holder) -> StatusB
         reason=reason,
         deployment=gateway.deployment.hex(),
         gateway=_gateway(gateway, holder),
-        token=_token(holder),
+        token=_token(holder, await gateway.access.used(holder)),
         triples=triples,
         models=models,
     )
@@ -228,13 +228,13 @@ def _seen(party: PartyBody, holder: Holder) -> PartyBody:
     return party.model_copy(update={"pools": pools})
 
 
-def _token(holder: Holder) -> TokenBody:
+def _token(holder: Holder, used: dict[str, int]) -> TokenBody:
     grant = holder.grant
     if grant is None:
         none = dict.fromkeys(set(TokenBody.model_fields) - {"role", "used"})
         return TokenBody(role="owner", used={}, **none)
     known = grant.model_dump(include=set(TokenBody.model_fields), mode="json")
-    return TokenBody(**known, used={} if holder.quotas is None else holder.quotas.used)
+    return TokenBody(**known, used=used)
 
 
 def _gateway(gateway: Gateway, holder: Holder) -> GatewayBody:

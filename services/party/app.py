@@ -8,6 +8,7 @@ from libmpc._version import __version__
 from libmpc.party.messages import PartyReport
 from libmpc.party.node import PartyNode
 from services.common.http2 import mount
+from services.common.tracing import NO_TELEMETRY
 
 
 def make_app(node: PartyNode) -> FastAPI:
@@ -16,6 +17,7 @@ def make_app(node: PartyNode) -> FastAPI:
         title="libmpc party",
         version=__version__,
         description="Peers and gateways do everything over sealed links (POST /link/v1).",
+        telemetry=NO_TELEMETRY,
         docs_url=None,
         redoc_url=None,
     )

@@ -28,6 +28,7 @@ from services.common.loop import run_loop
 from services.common.machine import Machine
 from services.common.memory import forget_compiler, keep_large_buffers
 from services.common.telemetry import setup_logging
+from services.common.tracing import ServiceTracing
 from services.party.app import make_app
 from services.party.metrics import party_registry
 from services.party.settings import PartySettings
@@ -75,6 +76,9 @@ async def _serve(settings: PartySettings) -> None:
     async def open_stream(peer: int) -> ByteStream:
         return await connect_stream(urls[peer], tls)
 
+    # SECURITY: the dealer never hears of queries; there is nothing that it could trace.
+    wanted = settings.tracing and settings.index != 2
+    traces = ServiceTracing(wanted, f"party{settings.index}", settings.triple)
     node = PartyNode(
         settings.index,
         deployment,
@@ -86,6 +90,7 @@ async def _serve(settings: PartySettings) -> None:
         audit,
         settings.data / FILE_NAME,
         settings.triple,
+        traces.tracing,
     )
     machine = Machine(settings.data, settings.certificates())
     registry = party_registry(node)
@@ -136,6 +141,7 @@ async def _serve(settings: PartySettings) -> None:
         await node.close()
         await server.stop()
         await health.stop()
+        traces.close()
         store.close()
         audit.close()
 

@@ -35,7 +35,7 @@ def test_both_ends_have_the_same_secrets_and_new_ones_every_time() -> None:
         assert one.transcript == two.transcript
         assert one.stream_secret == two.stream_secret
         assert one.rerandomise_secret == two.rerandomise_secret != one.stream_secret
-        assert one.version == two.version == (1, 1)
+        assert one.version == two.version == (1, 2)
         assert two.peer_nonce != one.peer_nonce
         again, _ = await Ends().links()
         secrets = (one.transcript, one.stream_secret, one.rerandomise_secret)
@@ -176,7 +176,7 @@ def test_neighbouring_minors_work_together(
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("theirs", [versions(2, 3), versions(0, 1, major=2)])
+@pytest.mark.parametrize("theirs", [versions(3, 4), versions(0, 1, major=2)])
 def test_no_common_version_is_refused(theirs: object) -> None:
     _, two = refused(Ends(initiator=identity(0, versions=theirs)))
     assert "no common wire version" in two.reason

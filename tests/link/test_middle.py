@@ -258,7 +258,7 @@ def test_the_whole_spans_of_both_sides_are_bound_and_not_only_what_came_of_them(
     assert prologue(hellos[0], theirs[0], 0) != prologue(hellos[0], theirs[0], 1)
 
 
-@pytest.mark.parametrize(("theirs", "minor"), [((0, 0), 0), ((0, 1), 1), ((0, 5), 1)])
+@pytest.mark.parametrize(("theirs", "minor"), [((0, 0), 0), ((0, 1), 1), ((0, 5), 2)])
 def test_the_minor_that_was_agreed_on_is_the_one_in_use(
     theirs: tuple[int, int], minor: int
 ) -> None:

@@ -1,4 +1,4 @@
-"""Logs, metrics, errors, what prints, and stored files of a real run hold nothing that is secret.
+"""Logs, metrics, traces, errors, what prints, and stored files of a real run hold no secret.
 
 Inputs, weights, answers, tokens and keys are marks, looked for as bytes, in hexadecimal, in base64
 at each of its three offsets, and as a program would print numbers.
@@ -29,6 +29,7 @@ from libmpc.fixedpoint import encode
 from libmpc.identity.keys import PartyIdentity
 from libmpc.identity.storage_keys import StorageKeys
 from tests.privacy.views import packed
+from tests.tracing.collector import Collector, collecting
 
 SHORTEST = 10
 pytestmark = pytest.mark.timeout(300)  # a whole cluster, from the start
@@ -93,6 +94,7 @@ class Run:
     logs: dict[str, bytes]
     stored: dict[str, bytes]
     metrics: dict[str, bytes]
+    traces: list[bytes]
     errors: list[str]
     printed: list[str]
 
@@ -147,6 +149,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         patch.setattr(push, "new_seed", new_seed)
         patch.setenv("LIBMPC_PARTY_LOG_LEVEL", "debug")
         patch.setenv("LIBMPC_GATEWAY_LOG_LEVEL", "debug")
+        patch.setenv("LIBMPC_GATEWAY_LOG_REQUESTS", "true")
+        collector = stack.enter_context(collecting())
+        provider = client_provider(collector)
+        if provider is not None:
+            patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+            patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
+            patch.setenv("LIBMPC_PARTY_TRACING", "true")
+            patch.setenv("LIBMPC_GATEWAY_TRACING", "true")
         level = root.level
         root.addHandler(kept)
         root.setLevel(logging.DEBUG)
@@ -160,12 +170,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
             assert credential.token is not None
             token = credential.token.get_secret_value()
             served = cluster.share(model, "digits", serve=True)
-            with libmpc.Client(cluster.deployment) as client:
+            with libmpc.Client(cluster.deployment, tracing=provider) as client:
                 answer = client.query("digits", x)
                 printed = [repr(client), str(client)]
             errors = list(refusals(cluster, token, x))
             printed += [f"{v!r} {v!s}" for v in (cluster, served, credential, model)]
             printed += [repr(PartyIdentity.load(home / f"party{i}" / "keys")) for i in range(3)]
+            if provider is not None:
+                collector.wait_for("libmpc.party.query", 2)
             metrics = {name: scrape(port) for name, port in health_ports(cluster)}
         logs = {p.name: p.read_bytes() for p in (home / "logs").iterdir()}
     logs["client"] = "\n".join(records).encode()
@@ -189,7 +201,21 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     for index, seed in enumerate(seeds):
         marks.add(f"seed {index}", seed)
     stored = {str(p.relative_to(home)): p.read_bytes() for p in home.rglob("*") if p.is_file()}
-    return Run(marks, logs, stored, metrics, errors, printed)
+    return Run(marks, logs, stored, metrics, collector.bodies, errors, printed)
+
+
+def client_provider(collector: Collector) -> Any:
+    """Where the client's spans go; ``None`` where OpenTelemetry is not installed."""
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    except ImportError:
+        return None
+    provider = TracerProvider(shutdown_on_exit=False)
+    exporter = OTLPSpanExporter(endpoint=f"{collector.url}/v1/traces")
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    return provider
 
 
 def health_ports(cluster: libmpc.LocalCluster) -> Iterator[tuple[str, int]]:
@@ -228,6 +254,20 @@ def test_holds_no_mark(run: Run, where: str) -> None:
         assert b"DEBUG" in b"".join(parts.values()) or b"debug" in b"".join(parts.values())
     for name, content in parts.items():
         assert run.marks.search(content) == set(), name
+
+
+def test_traces_hold_no_mark(run: Run) -> None:
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
+    content = b"".join(run.traces)
+    for name in (b"libmpc.client.query", b"libmpc.gateway.query", b"libmpc.party.query", b"rounds"):
+        assert name in content
+    assert run.marks.search(content) == set()
+
+
+def test_requests_are_in_the_log(run: Run) -> None:
+    """Else what it does not hold would say nothing of them."""
+    lines = run.logs["gateway.log"].decode().splitlines()
+    assert any("route=/v2/models/{name}/infer status=200" in line for line in lines)
 
 
 @pytest.mark.parametrize("where", ["errors", "printed"])
