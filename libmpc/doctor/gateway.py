@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from libmpc._version import __version__
 from libmpc.client.card import verify_keys
 from libmpc.client.connection import Connection
+from libmpc.client.gateways import WIRE_MAJOR
 from libmpc.client.http import Operation, Request, Response, check
 from libmpc.client.runner import PausingClock, Runner
-from libmpc.client.gateways import WIRE_MAJOR
 from libmpc.client.status import PartyState, Status, TokenLimits, parse_status
 from libmpc.doctor.findings import Findings
 from libmpc.errors import (
