@@ -19,8 +19,33 @@ LINK_UP = Family(
     "1 while the link to that party is up.",
     {"peer": "`0`, `1`, `2`, without itself"},
 )
+PRIMARY_UP = Family(
+    "libmpc_party_primary_up",
+    "gauge",
+    "At a replica (triple 1 or more): 1 while the link to this party's process of triple 0 is up.",
+)
+BEHIND = Family(
+    "libmpc_party_behind_seconds",
+    "gauge",
+    "At a replica: seconds since it last knew that it holds what triple 0 holds; 0 while it does.",
+)
+CAUGHT_UP = Family(
+    "libmpc_party_caught_up",
+    "gauge",
+    "At a replica: 1 once it has caught up with triple 0 since its start; until then it answers"
+    " nothing.",
+)
+REPLICAS = Family(
+    "libmpc_party_replicas",
+    "gauge",
+    "At triple 0: this party's processes of other triples that follow it.",
+)
 GATEWAY_LINKS = Family("libmpc_party_gateway_links", "gauge", "Links to gateways that are up.")
-LINKS = LinkFamilies.of("libmpc_party", "peer", "`0`, `1`, `2`, `gateway`")
+LINKS = LinkFamilies.of(
+    "libmpc_party",
+    "peer",
+    "`0`, `1`, `2`, `gateway`; its own number: its other processes",
+)
 QUERIES = Family(
     "libmpc_party_queries",
     "counter",
@@ -107,6 +132,7 @@ STREAMS = Family("libmpc_party_streams", "gauge", "Streamed bundles under way.")
 
 FAMILIES = (
     *(READY, MODELS, EPOCHS, LINK_UP, GATEWAY_LINKS, *LINKS.all),
+    *(PRIMARY_UP, CAUGHT_UP, BEHIND, REPLICAS),
     *(QUERIES, QUERY_PHASE, RUN_PHASE, ROUND, RUN_QUERIES, RUN_IMAGES, RUNS, ROWS, FAILURES),
     *(POOL_BUNDLES, POOL_BYTES, POOL_LIMIT, DEALT, PREPARED, USED, DROPPED, AUDITS),
     *(BUNDLE_PHASE, STREAMS),

@@ -32,6 +32,7 @@ class PartyReader:
         yield families.EPOCHS, [], node.peers.epochs
         for peer in sorted({0, 1, 2} - {node.index}):
             yield families.LINK_UP, [str(peer)], int(peer in node.peers.links)
+        yield from self._mirror()
         yield families.GATEWAY_LINKS, [], node.gateways
         yield from families.LINKS.read(
             node.traffic, lambda p: "gateway" if p == GATEWAY else str(p)
@@ -41,6 +42,14 @@ class PartyReader:
         yield from self._work()
         yield from self._pool()
         yield from self._by_model()
+
+    def _mirror(self) -> Iterable[Sample]:
+        if (replica := self._node.replica) is None:
+            yield families.REPLICAS, [], len(self._node.primary.links)
+            return
+        yield families.PRIMARY_UP, [], int(replica.linked)
+        yield families.CAUGHT_UP, [], 0 if replica.reason else 1
+        yield families.BEHIND, [], replica.behind
 
     def _work(self) -> Iterable[Sample]:
         meters = self._node.meters

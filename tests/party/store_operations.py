@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from libmpc.identity.storage_keys import StorageKey, StorageKeys
 from libmpc.party.catalog import Catalog
+from libmpc.party.handover import Handed, ModelInForce, header_of
 from libmpc.party.store import Store
 from tests.party.storage import KEYS, Fault, Organisation, Push
 
@@ -114,6 +116,30 @@ def _count(party: Organisation, store: Store, catalog: Catalog) -> None:
     catalog.counted(counts)
 
 
+def hand_over(party: Organisation, *pushes: Push) -> tuple[ModelInForce, Handed]:
+    """What another process of this party would hand over of the last of these, all in force."""
+    primary = replace(party, directory=party.directory.parent / "primary")
+    shutil.rmtree(primary.directory, ignore_errors=True)
+    store, catalog = primary.open()
+    for push in pushes:
+        catalog.prepare(push.manifest, push.share)
+        catalog.commit(push.model, push.receipts)
+    record = catalog.entries[pushes[-1].model].record
+    key_record, blocks = store.sealed(record.model)
+    header = header_of(store, record, key_record)
+    handed = Handed(header, record.manifest, bytearray(b"".join(blocks)))
+    store.close()
+    return ModelInForce(model=record.model, command=None), handed
+
+
+def _adopt(party: Organisation, store: Store, catalog: Catalog) -> None:
+    catalog.adopt(*catalog.check_handed(*hand_over(party, first(party))))
+
+
+def _adopt_instead(party: Organisation, store: Store, catalog: Catalog) -> None:
+    catalog.adopt(*catalog.check_handed(*hand_over(party, first(party), second(party))))
+
+
 OPERATIONS: dict[str, Operation] = {
     "start": Operation(nothing, at_start=True),
     "push": Operation(
@@ -129,6 +155,9 @@ OPERATIONS: dict[str, Operation] = {
     "stop": Operation(stored, _command("stop")),
     "count": Operation(stored, _count),
     "delete": Operation(stored, _command("delete")),
+    "adopt": Operation(nothing, _adopt),
+    "adopt instead": Operation(stored, _adopt_instead),
+    "bury": Operation(stored, lambda p, _, catalog: catalog.bury(first(p).model)),
     "expire": Operation(expired, lambda p, _, catalog: catalog.discard_expired()),
     "migrate": Operation(format_1, at_start=True),
     "rotate": Operation(stored, at_start=True, keys=NEW_KEYS),

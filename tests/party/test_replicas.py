@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from libmpc.deployment_keys import add_keys, drop_keys, new_keys, use_keys
 from libmpc.party.messages import Commit, Kind
+from tests.party.test_renewal import renew
 from tests.party.triple import (
     Gateway,
     Refused,
@@ -136,3 +139,138 @@ def test_at_triple_0_there_is_nothing_to_catch_up_with(tmp_path: Path) -> None:
             await (await first.gateway()).sync()
 
     asyncio.run(main())
+
+
+def test_it_goes_on_without_its_primary_and_follows_again(tmp_path: Path) -> None:
+    async def work(first: Triple, gateway: Gateway, second: Triple, other: Gateway) -> None:
+        model = await gateway.push(PLAN, WEIGHTS)
+        await other.sync()
+        await first.stop(0)
+        replica = second.nodes[0].replica
+        assert replica is not None
+        await until(lambda: not replica.linked)
+        assert replica.behind > 0
+        await right(other)
+        with pytest.raises(Refused, match="503: party 0 of triple 1 does not follow triple 0"):
+            await other.ask(0, Kind.SYNC)
+        for party in (1, 2):
+            await other.ask(party, Kind.SYNC)
+        first.start(0)
+        await first.ready()
+        gateway = await first.gateway()
+        await gateway.command(model, "stop")
+        await until(lambda: replica.linked)
+        await other.sync()
+        assert replica.behind == 0
+        with pytest.raises(Refused, match="503.*stopped"):
+            await other.query(X)
+
+    run(tmp_path, work)
+
+
+def test_after_a_start_nothing_is_answered_before_it_has_caught_up(tmp_path: Path) -> None:
+    """A model may have been deleted while a replica was down."""
+
+    async def work(first: Triple, gateway: Gateway, second: Triple, other: Gateway) -> None:
+        model = await gateway.push(PLAN, WEIGHTS)
+        await other.sync()
+        query = await other.seal_query(X)
+        assert len(await asyncio.gather(*(await other.send([query]))[0])) == 2
+        await second.stop()
+        await gateway.command(model, "delete")
+        await first.stop(0)
+        second.start()
+        await second.ready()
+        other = await second.gateway()
+        assert names(second)[0] == ["mnist"]
+        reason = "party 0 of triple 1 has yet to fetch what is in force at triple 0"
+        assert second.nodes[0].reason.startswith(reason)
+        status = await other.status(0)
+        assert (status.ready, status.reason) == (False, second.nodes[0].reason)
+        await until(lambda: not second.nodes[1].reason)
+        (futures,) = await other.send([query])
+        replies = await asyncio.gather(*futures, return_exceptions=True)
+        assert all(isinstance(r, Refused) and r.status in (404, 503) for r in replies)
+        first.start(0)
+        await until(lambda: not second.nodes[0].reason)
+        assert names(second) == [[], [], []]
+
+    run(tmp_path, work)
+
+
+def test_a_replica_with_nothing_left_on_its_disk_catches_up_again(tmp_path: Path) -> None:
+    async def work(first: Triple, gateway: Gateway, second: Triple, other: Gateway) -> None:
+        await gateway.push(PLAN, WEIGHTS)
+        await other.sync()
+        await second.stop(1)
+        shutil.rmtree(tmp_path / "party1" / second.data)
+        second.start(1)
+        await second.ready()
+        await until(lambda: not second.nodes[1].reason)
+        await right(await second.gateway())
+
+    run(tmp_path, work)
+
+
+def test_a_damaged_share_is_fetched_again(tmp_path: Path) -> None:
+    async def work(first: Triple, gateway: Gateway, second: Triple, other: Gateway) -> None:
+        model = await gateway.push(PLAN, WEIGHTS)
+        await other.sync()
+        await second.stop(0)
+        file = tmp_path / "party0" / second.data / "shares" / f"{model}.sealed"
+        file.write_bytes(file.read_bytes()[:-1] + b"x")
+        second.start(0)
+        assert list(second.nodes[0].catalog.damaged) == [model]
+        await second.ready()
+        await until(lambda: not second.nodes[0].reason)
+        assert not second.nodes[0].catalog.damaged
+        await right(await second.gateway())
+
+    run(tmp_path, work)
+
+
+def test_models_of_before_a_party_replaced_its_keys_are_handed_over(tmp_path: Path) -> None:
+    """Their receipts are signed with keys that nobody knows any more."""
+
+    async def main() -> None:
+        async with asyncio.timeout(100), triple(tmp_path) as first:
+            await (await first.gateway()).push(PLAN, WEIGHTS)
+            add_keys(tmp_path / "deployment.yaml", new_keys(tmp_path / "party1"))
+            await renew(first)
+            use_keys(tmp_path / "party1")
+            await renew(first, 1)
+            drop_keys(tmp_path / "deployment.yaml", 1)
+            await renew(first)
+            await first.ready()
+            async with replicas(first) as second:
+                await right(await second.gateway())
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("new_first", [0, 1])
+def test_keys_are_replaced_one_process_after_the_other(tmp_path: Path, new_first: int) -> None:
+    async def work(first: Triple, gateway: Gateway, second: Triple, other: Gateway) -> None:
+        add_keys(tmp_path / "deployment.yaml", new_keys(tmp_path / "party0"))
+        await renew(first)
+        await renew(second)
+        use_keys(tmp_path / "party0")
+        both = (first, second)
+        await renew(both[new_first], 0)
+        replica = second.nodes[0].replica
+        assert replica is not None
+        await until(lambda: replica.linked)
+        await first.ready()
+        model = await (await first.gateway()).push(PLAN, WEIGHTS)
+        await until(lambda: model in second.nodes[0].catalog.entries)
+        await renew(both[1 - new_first], 0)
+        drop_keys(tmp_path / "deployment.yaml", 0)
+        await renew(first)
+        await renew(second)
+        await until(lambda: replica.linked)
+        await first.ready()
+        await second.ready()
+        await (await second.gateway()).sync()
+        await right(await second.gateway())
+
+    run(tmp_path, work)
