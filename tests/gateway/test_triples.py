@@ -60,6 +60,14 @@ def test_one_triple_gets_everything_and_no_hint() -> None:
             assert response.status_code == 200
             assert HINT not in response.headers
             assert (await r.client.get("/v2/keys")).json()["more"] == []
+            # Nobody has asked whether it is ready.
+            value = r.gateway.metrics.registry.get_sample_value
+            assert value("libmpc_gateway_triple_ready", {"triple": "0"}) == 1
+            r.parties[2].ready = False
+            assert (await r.client.get("/v2/health/ready")).status_code == 503
+            assert value("libmpc_gateway_triple_ready", {"triple": "0"}) == 0
+            await r.lose(1)
+            assert value("libmpc_gateway_triple_ready", {"triple": "0"}) == 0
 
     run(work())
 
