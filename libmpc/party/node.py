@@ -139,6 +139,7 @@ class PartyNode:
         local = LocalIdentity(index, identity.static, deployment.id, triple=triple)
         self.primary = Primary(self.catalog, store, self._handed_over)
         self.replica: Replica | None = None
+        self._mirroring: asyncio.Task[None] | None = None
         if triple > 0:
             self.replica = Replica(
                 local,
@@ -192,13 +193,16 @@ class PartyNode:
         self.auditor.started()
         self.peers.start()
         if self.replica is not None:
-            self._spawn(self.replica.run())
+            self._mirroring = asyncio.ensure_future(self.replica.run())
         self._spawn(self._tidy())
 
     async def close(self) -> None:
         """End every link and run; what is durable stays."""
         for task in list(self._tasks):
             task.cancel()
+        if self._mirroring is not None:
+            self._mirroring.cancel()
+            await asyncio.wait([self._mirroring])
         await asyncio.gather(
             self.peers.close(),
             *(link.close() for link in [*self._door.gateways, *self.primary.links.values()]),

@@ -66,14 +66,16 @@ class Primary:
         self.links[triple] = link
         log.info("triple %d follows this one", triple)
         link.start(lambda message: self._take(link, message))
-        if old is not None:
-            await old.close()  # the replica has lost it, or it would not have come back
-        await link.wait_closed()
-        if (task := self._busy.pop(link, None)) is not None:
-            task.cancel()
-        if self.links.get(triple) is link:
-            del self.links[triple]
-            log.warning("triple %d does not follow this one any more", triple)
+        try:
+            if old is not None:
+                await old.close()  # the replica has lost it, or it would not have come back
+            await link.wait_closed()
+        finally:
+            if (task := self._busy.pop(link, None)) is not None:
+                task.cancel()
+            if self.links.get(triple) is link:
+                del self.links[triple]
+                log.warning("triple %d does not follow this one any more", triple)
 
     def _take(self, link: Link, message: Message) -> None:
         # SECURITY: one request at a time, so that no replica can make this party hold more than

@@ -32,7 +32,8 @@ class PrimaryLink:
     Args:
         link: has not been started.
         max_bytes: of one share file.
-        changed: called when the primary says that something has changed there.
+        changed: called when the primary says that something has changed there, and when the link
+            is over.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class PrimaryLink:
         self._asking = False
         self._came = 0  # bytes of the answer
         self._answers: asyncio.Queue[Message | None] = asyncio.Queue()
-        link.start(self._take, on_end=lambda: self._answers.put_nowait(None))
+        link.start(self._take, on_end=self._ended)
 
     async def report(self, request: MirrorRequest) -> MirrorReport:
         """What is in force there.
@@ -104,6 +105,10 @@ class PrimaryLink:
         if message.kind != kind:
             raise LinkError("the primary's answer is to another question")
         return message
+
+    def _ended(self) -> None:
+        self._answers.put_nowait(None)
+        self._changed()
 
     def _take(self, message: Message) -> None:
         if message.kind == Kind.CHANGED:

@@ -150,33 +150,50 @@ def test_the_right_key_counts_from_another_triple_only(tmp_path: Path) -> None:
     attack(work, tmp_path)
 
 
-def test_a_peer_or_a_gateway_asks_in_vain(tmp_path: Path) -> None:
-    """With links of their own, which are made for something else."""
+REQUESTS = [
+    (Kind.MIRROR, lambda model: MirrorRequest(known=0).encode()),
+    (Kind.FETCH, bytes.fromhex),
+]
 
+
+def test_a_gateway_asks_in_vain(tmp_path: Path) -> None:
     async def work(parties: Triple, gateway: Gateway, model: str) -> None:
-        for kind, payload in (
-            (Kind.MIRROR, MirrorRequest(known=0).encode()),
-            (Kind.FETCH, bytes.fromhex(model)),
-        ):
+        for kind, make in REQUESTS:
             for party in range(3):
                 with pytest.raises(Refused, match="400: an unknown request"):
-                    await gateway.ask(party, kind, payload)
-        heard: list[Message] = []
-        take = parties.nodes[1].peers._take
-
-        def listen(link: Link, message: Message) -> None:
-            heard.append(message)
-            take(link, message)
-
-        link = parties.nodes[1].peers.links[0]
-        link._handler = lambda message: listen(link, message)
-        link.post(Kind.FETCH, 1, 0, bytes.fromhex(model))
-        link.post(Kind.MIRROR, 2, 0, MirrorRequest(known=0).encode())
-        await right(gateway)
-        assert heard
-        assert not {message.kind for message in heard} & {Kind.SHARE, Kind.MIRROR}
+                    await gateway.ask(party, kind, make(model))
 
     attack(work, tmp_path)
+
+
+@pytest.mark.parametrize("request_", REQUESTS, ids=["report", "share"])
+@pytest.mark.parametrize("peer", [0, 2])
+def test_a_peer_asks_in_vain(
+    tmp_path: Path, peer: int, request_: tuple[Kind, Callable[[str], bytes]]
+) -> None:
+    """On the link that it has, which ends for it."""
+    kind, make = request_
+
+    async def main() -> None:
+        async with asyncio.timeout(110), triple(tmp_path) as parties:
+            model = await (await parties.gateway()).push(PLAN, WEIGHTS)
+            link = parties.nodes[1].peers.links[peer]
+            heard: list[int] = []
+            handle = link._handler
+            assert handle is not None
+
+            def listen(message: Message) -> None:
+                heard.append(message.kind)
+                handle(message)
+
+            link._handler = listen
+            link.post(kind, 1, 0, make(model))
+            await link.wait_closed()
+            assert not {Kind.SHARE, Kind.MIRROR} & set(heard)
+            await parties.ready()
+            await right(await parties.gateway())
+
+    asyncio.run(main())
 
 
 def test_a_recorded_handshake_opens_nothing(tmp_path: Path) -> None:
