@@ -68,9 +68,14 @@ class Parties:
         """Whether queries could be answered when ``reason`` was last asked, and nothing changed."""
         return self._asked is not None and not self._reason and all(link.up for link in self.links)
 
+    @property
+    def refused(self) -> bool:
+        """Whether a party has said that it is not ready, and nothing else since."""
+        return bool(self._reason)
+
     def forget(self) -> None:
         """What was heard of readiness is not true any more."""
-        self._asked = None
+        self._asked, self._reason = None, ""
 
     async def reason(self) -> str:
         """Why queries cannot be answered; empty when they can. Asks five times a second at most."""

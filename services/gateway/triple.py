@@ -68,7 +68,7 @@ class Triple:
         self._tasks: list[asyncio.Task[None]] = []
         self._watch: asyncio.Task[None] | None = None
         self.meters = metrics.triple(number)
-        self.meters.ready, self.meters.load = lambda: self.ready, lambda: self.load
+        self.meters.ready, self.meters.load = self._shown, lambda: self.load
         self.links = [
             PartyLink(
                 party, self._linking(party), timers=timers, clock=clock, on_change=self._changed
@@ -104,6 +104,10 @@ class Triple:
         Current for as long as ``watch`` runs.
         """
         return not self.leaving and self.parties.ready
+
+    def _shown(self) -> bool:
+        # Who is the only one is asked when somebody wants the gateway's readiness: perhaps never.
+        return self.ready if self._watch else self.up and not self.parties.refused
 
     @property
     def up(self) -> bool:
