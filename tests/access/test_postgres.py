@@ -6,6 +6,7 @@ import contextlib
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -216,6 +217,47 @@ def test_processes_spend_one_quota_exactly_though_some_are_killed(
         assert spent + lost == limit
         assert lost > 0
         assert tokens.usage(entry.grant.id) == {"mnist": limit}
+
+
+def test_a_server_that_crashes_under_load_gives_nothing_away(
+    postgres: Server, shared_where: Where
+) -> None:
+    """What was acknowledged is counted after the crash; what was not may be, too."""
+    limit, threads = 10**9, 4
+    with opened(shared_where) as tokens:
+        entry = entry_of(tokens, images=limit)
+        taken, errors = [0] * threads, [0] * threads
+        stopping = threading.Event()
+
+        def spend(index: int) -> None:
+            while not stopping.is_set():
+                try:
+                    part = tokens.counts.set_aside(entry, "mnist", 1, 1)
+                except StoreError:
+                    errors[index] += 1
+                else:
+                    assert part is not None
+                    taken[index] += part.images
+
+        def go_on(since: list[int]) -> None:
+            while not all(now > then for now, then in zip(taken, since, strict=True)):
+                assert sum(taken) < limit
+
+        running = [threading.Thread(target=spend, args=(index,)) for index in range(threads)]
+        for thread in running:
+            thread.start()
+        try:
+            for _ in range(2):
+                go_on(list(taken))
+                postgres.stop()
+                postgres.start()
+        finally:
+            stopping.set()
+            for thread in running:
+                thread.join()
+        assert all(errors)
+        counted = tokens.usage(entry.grant.id)["mnist"]
+        assert sum(taken) <= counted <= limit
 
 
 def test_a_minute_is_shared(shared_where: Where) -> None:

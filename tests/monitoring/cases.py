@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 _P, _G = 'job="libmpc",instance="party0"', 'job="libmpc",instance="gateway"'
 _DAY = 86_400
+_VERSION = "libmpc_gateway_party_version_info"
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ CASES: dict[str, Case] = {
     "LibmpcVersionsDiffer": Case(
         {
             f'libmpc_build_info{{{_G},service="gateway",version="0.2.0",python="3.11"}}': "1x1600",
-            f'libmpc_gateway_party_version_info{{{_G},party="1",version="0.1.0"}}': "1x1600",
+            f'{_VERSION}{{{_G},party="1",triple="0",version="0.1.0"}}': "1x1600",
         },
         60,
         1500,
@@ -132,7 +133,7 @@ CASES: dict[str, Case] = {
     ),
     "LibmpcGatewayNotReady": Case({f"libmpc_gateway_ready{{{_G}}}": "1x10 0x10"}, 11, 14),
     "LibmpcGatewayPartyDown": Case(
-        {f'libmpc_gateway_party_up{{{_G},party="2"}}': "1x10 0x10"}, 11, 14
+        {f'libmpc_gateway_party_up{{{_G},party="2",triple="0"}}': "1x10 0x10"}, 11, 14
     ),
     "LibmpcLatencyHigh": Case(
         _histogram(
