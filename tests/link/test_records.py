@@ -90,6 +90,7 @@ def test_keys_are_replaced_as_noise_does_at_the_same_record_on_both_sides() -> N
         assert message.payload == b"payload"
         assert opened_by(KEY, record, number) is (number < REKEY_RECORDS)
         assert opened_by(later, record, number) is (number >= REKEY_RECORDS)
+        assert sealer._key.replaced == opener._key.replaced == (number >= REKEY_RECORDS)
 
 
 def test_every_so_many_records_there_is_another_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,6 +69,21 @@ def test_everything_is_counted_once(tmp_path: Path) -> None:
                     )
                     assert value("party_bundles_used_total", **key) == runs
                 assert value("party_bundle_phase_seconds_count", phase="preparing")
+            for party, peer in ((0, "1"), (1, "2"), (2, "0")):
+                value = values(parties, party)
+                wire = {"peer": peer, "wire": "1.2"}
+                assert value("party_link_version_info", **wire) == 1
+                assert value("party_link_rekeys_total", peer=peer) == 0
+                assert value("party_dealer_alarm") == value("party_damaged_models") == 0
+                assert value("party_storage_errors_total") == 0
+                assert 0 <= (value("party_envelope_key_age_seconds") or 0) < 600
+            leader = values(parties, 0)
+            for batch in ("1", "8"):
+                key = {"model": "mnist", "batch": batch}
+                assert (leader("party_pool_target_bundles", **key) or 0) >= 1
+                assert values(parties, 1)("party_pool_target_bundles", **key) is None
+            # Nobody had asked for eight at a time before, so none was ready.
+            assert leader("party_pool_waits_total", model="mnist", batch="8") == 1
             dealer = values(parties, 2)
             assert dealer("party_queries_total", outcome="answered") == 0
             key = {"model": "mnist", "batch": "1"}
