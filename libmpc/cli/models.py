@@ -101,14 +101,16 @@ def _command(
 
     path = required(deployment)
     with Progress(f"{action} {name}"), Cluster.from_file(path, timeout=timeout) as cluster:
-        served = cluster.model(name)
-        if action == "serve":
-            served.serve(num_requests)
-        elif action == "stop":
-            served.stop()
-        else:
-            served.delete()
-    document: dict[str, object] = {"name": name, "model": served.model, "action": action}
+        # What not all parties hold can be stopped and deleted, too.
+        found = [cluster.model(name)] if action == "serve" else cluster.stored(name)
+        for served in found:
+            if action == "serve":
+                served.serve(num_requests)
+            elif action == "stop":
+                served.stop()
+            else:
+                served.delete()
+    document: dict[str, object] = {"name": name, "model": found[0].model, "action": action}
     if action == "serve":
         document["num_requests"] = num_requests
     limit = f", {num_requests} requests" if num_requests is not None else ""

@@ -153,6 +153,10 @@ class LocalCluster:
         """A model that was shared before; see ``Cluster.model``."""
         return _running(self._cluster).model(name)
 
+    def stored(self, name: str) -> list[ServedModel]:
+        """All that is listed under a name; see ``Cluster.stored``."""
+        return _running(self._cluster).stored(name)
+
     def __enter__(self) -> Self:
         self.start()
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import threading
 from dataclasses import replace as replace_field
@@ -15,6 +16,7 @@ from libmpc.cluster.policy import Policy
 from libmpc.errors import (
     ConfigError,
     ConflictError,
+    IntegrityError,
     ModelNotFoundError,
     ServiceError,
     UnavailableError,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 Action = Literal["serve", "stop", "delete"]
 COMMAND_LIFETIME_MS = 10 * 60_000
+_DIGEST = re.compile("[0-9a-f]{64}")
 CONFIRM_TRIES, CONFIRM_SECONDS = 50, 0.2
 
 
@@ -116,6 +119,23 @@ class OwnerSession:
     def digest(self, name: str) -> Operation[str]:
         """The digest of the model of that name, on both evaluators' word."""
         return (yield from self._session.describe(name)).model
+
+    def listed(self, name: str) -> Operation[tuple[str, ...]]:
+        """The digests of all models that the gateway lists under a name.
+
+        More than one where parties have missed a push; none of them may be complete. Nobody has
+        signed that list: a gateway that lies in it can have a model of this name spared, as it can
+        by keeping a command to itself, and no model of another name touched, since parties compare
+        both with what they hold.
+        """
+        check_model_name(name)
+        found = yield from self._session.models()
+        models = tuple(one.model for one in found if one.name == name)
+        if not models:
+            raise ModelNotFoundError(f"there is no model {name!r}", status=404)
+        if not all(_DIGEST.fullmatch(model) for model in models):
+            raise IntegrityError("the gateway's list of models is malformed")
+        return models
 
     def _owner(self) -> SigningKey:
         owner = self._session.connection.owner

@@ -148,6 +148,18 @@ class Cluster:
         """
         return ServedModel(name, self._runner.run(self._owner.digest(name)), self)
 
+    def stored(self, name: str) -> list[ServedModel]:
+        """All that the gateway lists under a name, also what is "incomplete".
+
+        That is one model, unless parties have missed a push. Stop and delete work with what not all
+        parties hold; ``model`` asks for both evaluators' word, which is then missing.
+
+        Raises:
+            ModelNotFoundError: no model of that name is stored.
+            ServiceError: the deployment refused or did not answer.
+        """
+        return [ServedModel(name, one, self) for one in self._runner.run(self._owner.listed(name))]
+
     def tokens(self) -> list[TokenState]:
         """The tokens that the gateway knows, without their secrets. Needs an admin's token.
 

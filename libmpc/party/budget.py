@@ -4,10 +4,10 @@ A gateway has a link for queries and another one for each push, and a message ma
 bytes are counted, of messages that have not ended and of those that are being worked on; a link
 that would go beyond the bound is not read for a while, and its flow control makes the gateway wait.
 
-The longest message always fits beside all others. Of those that have not ended, the one that began
-first may grow as far as it likes, unless much is being worked on; so one of them always gets on. The
-others share half of what is left, and what is worked on has the other half before the first waits.
-Each link may go beyond by what has arrived before it was held back.
+The longest message always fits beside all others. Of those that have not ended, the one that
+began first may grow as far as it likes, unless much is being worked on; so one of them always gets
+on. The others share half of what is left, and what is worked on has the other half before the first
+waits. Each link may go beyond by what has arrived before it was held back.
 """
 
 from __future__ import annotations

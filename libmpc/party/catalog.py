@@ -226,14 +226,14 @@ class Catalog:
         self._put(replace(entry, record=changed))
 
     def _forget(self, model: str, signed: Signed) -> None:
-        """Delete a model that only other parties have, such as after a restored backup, or one
-        whose share is damaged.
+        """Delete a model that only other parties have, such as after a restored backup, one that
+        was not committed here, or one whose share is damaged.
         """
         if model in self.tombstones:
             self._store.erase(model)  # where the disk has refused the first time
             return
         owners = self._deployment.owners
-        if (record := self.damaged.get(model)) is not None:
+        if (record := self.damaged.get(model) or self.prepared.get(model)) is not None:
             owners = (owner,) if (owner := owner_of(record)) else owners
         for owner in owners:
             try:

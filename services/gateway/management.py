@@ -123,6 +123,8 @@ async def _command(gateway: Gateway, name: str, action: str, request: Request) -
         raise bad_request(f"the command is not to {action} this model; sign another one")
     if command.deployment != gateway.deployment.hex():
         raise bad_request("the command is for another deployment", 409)
-    await gateway.parties.change(Kind.COMMAND, signed.encode())
+    # A party that does not hold the model answers no queries either.
+    some = action == "stop"
+    await gateway.parties.change(Kind.COMMAND, signed.encode(), some=some)
     gateway.catalogue.forget(name)
     return answer(200, {"name": name, "model": command.model, "action": action})

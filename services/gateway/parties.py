@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
+from http import HTTPStatus
 from typing import TypeVar
 
 from libmpc.errors import ServiceError, UnavailableError
@@ -117,8 +118,11 @@ class Parties:
         calls = [link.call(kind, timeout=self._call_timeout) for link in self.links]
         return await all_of(calls)
 
-    async def change(self, kind: Kind, payload: bytes) -> None:
+    async def change(self, kind: Kind, payload: bytes, *, some: bool = False) -> None:
         """Make all three do something that may be done twice.
+
+        Args:
+            some: one that does not hold the model has nothing to do, if another one does.
 
         A party that is lost meanwhile is asked again when it is back, for ``commit_timeout``
         seconds; should that not be enough, the parties tell each other when they meet.
@@ -127,7 +131,19 @@ class Parties:
             ServiceError: one refused, or was not back in time; names it.
         """
         self.check_up()
-        await all_of([self._insist(link, kind, payload) for link in self.links])
+        missing: list[ServiceError] = []
+
+        async def change(link: PartyLink) -> None:
+            try:
+                await self._insist(link, kind, payload)
+            except ServiceError as error:
+                if not some or error.status != HTTPStatus.NOT_FOUND:
+                    raise
+                missing.append(error)
+
+        await all_of([change(link) for link in self.links])
+        if len(missing) == len(self.links):
+            raise missing[0]
 
     async def _insist(self, link: PartyLink, kind: Kind, payload: bytes) -> None:
         loss: asyncio.Future[None] = asyncio.get_running_loop().create_future()

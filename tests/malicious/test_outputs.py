@@ -71,7 +71,7 @@ def test_an_output_that_the_owner_forbids(tmp_path: Path, output: str) -> None:
     attack(work, tmp_path, output="label")
 
 
-@pytest.mark.parametrize(("one", "other"), itertools.permutations(KINDS, 2))
+@pytest.mark.parametrize(("one", "other"), list(itertools.permutations(KINDS, 2)))
 def test_the_evaluators_are_asked_for_different_outputs(
     tmp_path: Path, one: str, other: str
 ) -> None:
