@@ -18,11 +18,12 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 import libmpc
 from libmpc import data
-from tests.independent import client, formats
+from tests.independent import client, evaluation, formats
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 VECTORS = ROOT / "tests" / "vectors"
 ALLOWED = {"numpy", "cryptography", "yaml"}
+OWN = {"tests.independent.formats", "tests.independent.client"}
 
 
 def vectors(name: str) -> Any:
@@ -36,7 +37,7 @@ def h(text: str) -> bytes:
 # ---- independence
 
 
-@pytest.mark.parametrize("module", [client, formats], ids=["client", "formats"])
+@pytest.mark.parametrize("module", [client, evaluation, formats], ids=lambda m: m.__name__)
 def test_nothing_of_ours_is_imported(module: ModuleType) -> None:
     names: set[str] = set()
     for node in ast.walk(ast.parse(Path(str(module.__file__)).read_text())):
@@ -45,14 +46,14 @@ def test_nothing_of_ours_is_imported(module: ModuleType) -> None:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0
             names.add(str(node.module))
-    top = {name.split(".")[0] for name in names - {"tests.independent.formats"}}
+    top = {name.split(".")[0] for name in names - OWN}
     assert "numpy" in top
     assert top - ALLOWED <= sys.stdlib_module_names - {"importlib", "runpy"}
 
 
 def test_nothing_of_ours_is_loaded() -> None:
     program = (
-        "import sys, tests.independent.client;"
+        "import sys, tests.independent.client, tests.independent.evaluation;"
         "print({name.split('.')[0] for name in sys.modules} & {'libmpc', 'services'})"
     )
     done = subprocess.run(
@@ -65,7 +66,7 @@ def test_nothing_of_ours_is_loaded() -> None:
 
 
 def test_no_file_of_vectors_is_left_out() -> None:
-    used = {"context", "documents", "info", "plaintexts", "hpke", "deployment"}
+    used = {"context", "documents", "info", "plaintexts", "hpke", "deployment", "evaluation"}
     assert {path.stem for path in VECTORS.glob("*.json")} == used
 
 

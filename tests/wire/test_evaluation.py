@@ -8,11 +8,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libmpc.wire import Kind, QueryPlaintext, WireError
+from libmpc.answers import label_digits
+from libmpc.ring import pack_bits, unpack
+from libmpc.sealing.open import open_sealed
+from libmpc.shares import expand_bits
+from libmpc.wire import Kind, QueryPlaintext, ReplyPlaintext, WireError
 from libmpc.wire.evaluation import Evaluation, evaluation_digest, evaluation_info
+from tests.wire.samples import vectors
 
 NUMBER = bytes(range(16))
 ONE = Evaluation(NUMBER, 10, 4)
@@ -193,3 +199,47 @@ def test_nothing_secret_is_shown() -> None:
     ):
         assert "secret" not in shown
         assert number.hex()[:12] not in shown
+
+
+CASES: dict[str, Any] = vectors("evaluation")
+
+
+@pytest.mark.parametrize("case", CASES["plaintexts"], ids=lambda case: case["what"])
+def test_known_plaintexts(case: dict[str, Any]) -> None:
+    of, text = case["evaluation"], bytes.fromhex(case["plaintext"])
+    one = Evaluation(
+        bytes.fromhex(of["number"]), of["samples"], of["rows"], bytes.fromhex(of["cells"])
+    )
+    kind = Kind(case["kind"] - 128)
+    tag, key, payload = (bytes.fromhex(case[name]) for name in ("tag", "reply_key", "payload"))
+    made = QueryPlaintext(tag, key, kind, payload, case["output"], one, case["index"])
+    assert made.encode() == text
+    parsed = QueryPlaintext.parse(text, 3, 24)
+    assert replace(parsed, payload=bytes(parsed.payload)) == made
+
+
+def test_known_labels() -> None:
+    case = CASES["labels"]
+    digits = label_digits(case["labels"], case["classes"])
+    share = expand_bits(bytes.fromhex(case["seed"]), digits.shape)
+    assert "".join(map(str, digits.reshape(-1))) == case["digits"]
+    assert "".join(map(str, share.reshape(-1))) == case["share_of_seed"]
+    assert pack_bits(digits ^ share).hex() == case["other_share_packed"]
+
+
+def test_the_known_sum() -> None:
+    case, of = CASES["sum"], CASES["sum"]["evaluation"]
+    one = Evaluation(bytes.fromhex(of["number"]), of["samples"], of["rows"])
+    deployment, key = bytes.fromhex(case["deployment"]), bytes.fromhex(case["reply_key"])
+    infos = [evaluation_info(deployment, case["model"], p, one.number) for p in (0, 1)]
+    assert [info.hex() for info in infos] == case["info"]
+    parts = [(bytes.fromhex(p["number"]), bytes.fromhex(p["digest"])) for p in case["parts"]]
+    digest = evaluation_digest(case["model"], case["output"], one, key, parts)
+    assert digest.hex() == case["digest"]
+    private = X25519PrivateKey.from_private_bytes(bytes.fromhex(case["reply_private"]))
+    total = 0
+    for info, sealed in zip(infos, case["replies"], strict=True):
+        reply = ReplyPlaintext.parse(open_sealed(private, info, bytes.fromhex(sealed)), 1)
+        assert reply.run_digest == digest
+        total += int(unpack(reply.share, 1)[0])
+    assert [total % 2**48] == case["total"]
