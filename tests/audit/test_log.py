@@ -66,6 +66,27 @@ def test_a_line_is_canonical_json(tmp_path: Path) -> None:
         Record.parse(json.dumps(fields).encode())
 
 
+def test_records_of_a_later_build_are_read_and_followed(tmp_path: Path) -> None:
+    """An older build goes on where a newer one has written what it does not know."""
+    first = filled(tmp_path, 3)
+    (file,) = log_files(tmp_path)
+    fields = {**json.loads(lines(file)[-1]), "event": "painted", "color": "blue"}
+    later = {**fields, "number": 4, "prev": first.head}
+    line = json.dumps(later, sort_keys=True, separators=(",", ":")).encode()
+    with file.open("ab") as log:
+        log.write(line + b"\n")
+    again = open_log(tmp_path)
+    assert (again.number, again.head) == (4, head(line))
+    again.append([note(5)])
+    again.close()
+    records = list(Follow(tmp_path))
+    assert [r.event for r in records[2:]] == ["settings", "painted", "settings"]
+    assert records[3].to_json()["color"] == "blue"
+    for wrong in ("Painted", "", "a" * 33, 7, None):
+        with pytest.raises(WireError):
+            Record.parse(json.dumps({**later, "event": wrong}, sort_keys=True).encode())
+
+
 def test_it_goes_on_after_a_restart(tmp_path: Path) -> None:
     first = filled(tmp_path, 3)
     again = open_log(tmp_path)
