@@ -23,7 +23,6 @@ from libmpc.party.auditor import Auditor
 from libmpc.party.catalog import Catalog
 from libmpc.party.desk import QueryDesk
 from libmpc.party.door import Door
-from libmpc.party.evaluator import RoleSettings
 from libmpc.party.gateways import GatewayPort
 from libmpc.party.members import Members
 from libmpc.party.meters import Meters
@@ -31,6 +30,7 @@ from libmpc.party.peers import PeerLinks
 from libmpc.party.pool import PoolKey
 from libmpc.party.queries import Query
 from libmpc.party.roles import Role, make_role
+from libmpc.party.settings import RoleSettings
 from libmpc.party.store import Store
 from libmpc.sealing.hpke_keys import HpkeKeys
 from libmpc.wire.envelope import MAX_MESSAGE_BYTES
