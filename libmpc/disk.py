@@ -11,7 +11,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 Buffer = bytes | bytearray | memoryview
 
@@ -62,11 +62,24 @@ class Disk(Protocol):
 class FileDisk:
     """The machine's own disk."""
 
+    def flush_file(self, file: IO[bytes], path: Path) -> None:
+        """Wait until a file's content is on the disk."""
+        file.flush()
+        os.fsync(file.fileno())
+
+    def flush_directory(self, path: Path) -> None:
+        """Wait until the names in a directory are on the disk."""
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
     def make_directory(self, path: Path) -> None:
         if path.is_dir():
             return
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _flush_directory(path.parent)
+        self.flush_directory(path.parent)
 
     def names(self, directory: Path) -> list[str]:
         return sorted(os.listdir(directory))
@@ -82,25 +95,23 @@ class FileDisk:
         with os.fdopen(descriptor, "wb") as file:
             for part in parts:
                 file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        _flush_directory(path.parent)
+            self.flush_file(file, path)
+        self.flush_directory(path.parent)
 
     def overwrite(self, path: Path) -> None:
         with path.open("r+b") as file:
             left = os.fstat(file.fileno()).st_size
             while left:
                 left -= file.write(bytes(min(left, 1 << 20)))
-            file.flush()
-            os.fsync(file.fileno())
+            self.flush_file(file, path)
 
     def rename(self, path: Path, target: Path) -> None:
         path.replace(target)
-        _flush_directory(target.parent)
+        self.flush_directory(target.parent)
 
     def remove(self, path: Path) -> None:
         path.unlink(missing_ok=True)
-        _flush_directory(path.parent)
+        self.flush_directory(path.parent)
 
     def note(self, path: Path, data: bytes) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
@@ -138,11 +149,3 @@ def _read_full(descriptor: int, size: int) -> bytes:
         parts.append(part)
         size -= len(part)
     return b"".join(parts)
-
-
-def _flush_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

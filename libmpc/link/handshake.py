@@ -31,7 +31,8 @@ from libmpc.link.hello import (
 )
 from libmpc.link.noise import HandshakeState, NoiseError
 from libmpc.link.reader import StreamReader
-from libmpc.link.session import CONFIRMATION_BYTES, Link
+from libmpc.link.records import CONFIRMATION_BYTES
+from libmpc.link.session import Link
 from libmpc.link.stream import ByteStream
 from libmpc.link.terms import LinkSettings, LinkTerms
 

@@ -29,6 +29,8 @@ _WIRE_RECORD_BYTES = 1 << 20  # with length and tag: then a record is one HTTP/2
 RECORD_OVERHEAD = 4 + TAG_BYTES
 MAX_RECORD_BYTES = _WIRE_RECORD_BYTES - RECORD_OVERHEAD
 HEADER_BYTES = 16
+#: the initiator's first record: an empty message, which proves that it has the key
+CONFIRMATION_BYTES = RECORD_OVERHEAD + HEADER_BYTES
 _HEADER = struct.Struct(">BxxxIQ")
 _LENGTH = struct.Struct(">I")
 _LAST = 1 << 31

@@ -15,16 +15,11 @@ from collections.abc import Callable
 from libmpc.clock import Clock
 from libmpc.failure import describe
 from libmpc.link.errors import LinkEndedError, LinkError
-from libmpc.link.hello import PARTIES, REKEYS_SINCE
+from libmpc.link.hello import REKEYS_SINCE
+from libmpc.link.outgoing import Outgoing
 from libmpc.link.pulse import Beat, Pulse
-from libmpc.link.records import (
-    HEADER_BYTES,
-    RECORD_OVERHEAD,
-    Message,
-    Opener,
-    RecordKey,
-    Sealer,
-)
+from libmpc.link.records import Message, Opener, RecordKey, Sealer
+from libmpc.link.secrets import LinkSecrets
 from libmpc.link.stream import Buffer, ByteStream
 from libmpc.link.terms import LinkSettings, LinkTerms, Traffic
 
@@ -32,11 +27,8 @@ logger = logging.getLogger(__name__)
 
 Handler = Callable[[Message], None]
 MAX_KIND = 253
-STREAM, RERANDOMISE = b"stream secret", b"rerandomise secret"
 _HEARTBEAT = 254
 _END = 255
-#: the initiator's first record: an empty message, which proves that it has the key
-CONFIRMATION_BYTES = RECORD_OVERHEAD + HEADER_BYTES
 # Shutting down is bounded in real time, whatever clock decides about the peer.
 _FLUSH_SECONDS = 0.5
 
@@ -73,19 +65,15 @@ class Link:
         self.error: LinkError | None = None
         self.on_unfinished: Callable[[int], None] | None = None
         self._local = terms.own.index
-        # SECURITY: these two, not what they come from: with that in memory, somebody who reads it
-        # later could compute the frames' first keys again.
-        labels = (STREAM, RERANDOMISE)
-        self._secrets: dict[bytes, bytes] | None = {n: terms.result.secret(n) for n in labels}
+        self._secrets = LinkSecrets(terms)
         self._stream = stream
         self._clock = clock
         self._settings = settings
         rekeys = terms.minor >= REKEYS_SINCE
         self._keys = RecordKey(own_key, rekeys=rekeys), RecordKey(peer_key, rekeys=rekeys)
-        self._sealer = Sealer(self._keys[0])
+        self._out = Outgoing(stream, Sealer(self._keys[0]), self.sent)
         self._opener = Opener(self._keys[1], settings.max_message)
         self._early: Buffer = b""
-        self._held: list[Buffer] = []
         self._handler: Handler | None = None
         self._on_end: Callable[[], None] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -109,22 +97,19 @@ class Link:
     @property
     def stream_secret(self) -> bytes:
         """The secret from which a pair of parties derives its common random streams."""
-        if self._local == self.peer or not {self._local, self.peer} <= set(PARTIES):
-            raise LinkError("only parties that differ have common random streams")
-        return self._secret(STREAM)
+        self._check_alive()
+        return self._secrets.stream()
 
     @property
     def rerandomise_secret(self) -> bytes:
         """The secret of parties 0 and 1 for re-randomising what leaves for a client."""
-        if {self._local, self.peer} != {0, 1}:
-            raise LinkError("only parties 0 and 1 re-randomise")
-        return self._secret(RERANDOMISE)
+        self._check_alive()
+        return self._secrets.rerandomise()
 
-    def _secret(self, label: bytes) -> bytes:
+    def _check_alive(self) -> None:
         # SECURITY: a link that is over gives nothing out any more: its epoch is over, too.
-        if self._secrets is None:
+        if self._over:
             raise self._gone()
-        return self._secrets[label]
 
     # -- sending
 
@@ -142,34 +127,9 @@ class Link:
             raise ValueError(f"message kinds go from 0 to {MAX_KIND}")
         if not self.alive:
             raise self._gone()
-        if more and not self._held:
-            asyncio.get_running_loop().call_soon(self._let_go)
-        self.sent.payload_bytes += self._put(kind, bundle, step, buffers, more=more)
-        self.sent.messages += 1
-
-    def _put(
-        self,
-        kind: int,
-        bundle: int,
-        step: int,
-        buffers: tuple[Buffer, ...] = (),
-        more: bool = False,
-    ) -> int:
-        size = -HEADER_BYTES
-        for record in self._sealer.seal(kind, bundle, step, buffers):
-            size += len(record) - RECORD_OVERHEAD
-            self.sent.wire_bytes += len(record)
-            self._held.append(record)
-            # One write wakes the peer, who may take this processor, before the next one is made.
-            if not more:
-                self._let_go()
         self._pulse.used = True
-        return size
-
-    def _let_go(self) -> None:
-        if self._held and not self._over:
-            self._stream.write(b"".join(self._held) if len(self._held) > 1 else self._held[0])
-        self._held.clear()
+        self.sent.payload_bytes += self._out.put(kind, bundle, step, buffers, more=more)
+        self.sent.messages += 1
 
     async def send(self, kind: int, bundle: int, step: int, *buffers: Buffer) -> None:
         """``post``, and wait while more than ``high_water`` bytes are on their way out.
@@ -280,7 +240,8 @@ class Link:
         self._stream.pause()
         self._stream.attach(self)
         if confirmation is None:
-            self._put(_HEARTBEAT, 0, 0)
+            self._out.put(_HEARTBEAT, 0, 0)
+        self._pulse.used = True
         self._task = asyncio.ensure_future(self._watch())
 
     async def _watch(self) -> None:
@@ -298,7 +259,7 @@ class Link:
                 )
                 self._finish(LinkError("the link broke: the peer is silent", reason=reason))
             elif beat is Beat.SEND:
-                self._put(_HEARTBEAT, 0, 0)
+                self._out.put(_HEARTBEAT, 0, 0)
                 pulse.used = False
 
     def _gone(self) -> LinkError:
@@ -310,10 +271,11 @@ class Link:
         if self._over:
             return
         self._over = True
+        self._out.close()
         self.error = error
         if error is not None:
             logger.warning("link %s to %s: %s", self._local, self.peer, error.reason)
-        self._secrets = None
+        self._secrets.forget()
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
         self._task = asyncio.ensure_future(self._close_stream())
@@ -340,7 +302,7 @@ class Link:
         """
         if self.alive:
             self._ending = True
-            self._put(_END, 0, 0)
+            self._out.put(_END, 0, 0)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_FLUSH_SECONDS):
                     await self._stream.room(0)

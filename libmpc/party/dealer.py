@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
@@ -19,6 +18,7 @@ import numpy as np
 from libmpc.errors import LibmpcError
 from libmpc.failure import describe
 from libmpc.party.catalog import Catalog
+from libmpc.party.dealt import Dealt, Flow, make_header
 from libmpc.party.entry import Entry
 from libmpc.party.groups import largest_group, pieces
 from libmpc.party.messages import BundleHeader, Deal
@@ -45,24 +45,6 @@ SendFirst = Callable[[BundleHeader, Payload], Awaitable[None]]
 SendCorrection = Callable[[int, int, Payload], Awaitable[None]]
 Tell = Callable[[int], Awaitable[None]]
 Parts = Iterator[tuple[int, memoryview]]
-
-
-@dataclass(eq=False)
-class _Flow:
-    """A streamed bundle; ``task`` deals it, once it has been announced."""
-
-    window: Window
-    task: asyncio.Task[None] | None = None
-    ended: bool = False
-
-
-@dataclass(eq=False)
-class _Dealt:
-    """A group's corrections, joined, in the first bytes of a buffer."""
-
-    header: BundleHeader
-    buffer: np.ndarray[tuple[int], np.dtype[np.uint8]]
-    size: int
 
 
 class Dealer:
@@ -111,11 +93,11 @@ class Dealer:
         self._slots = asyncio.Semaphore(at_once)
         self._high_water = 0
         self._jobs: asyncio.Queue[Deal] = asyncio.Queue(MAX_WAITING)
-        self._outgoing: asyncio.Queue[Deal | _Dealt] = asyncio.Queue(1)
+        self._outgoing: asyncio.Queue[Deal | Dealt] = asyncio.Queue(1)
         self._buffers: asyncio.Queue[np.ndarray[tuple[int], np.dtype[np.uint8]]] = asyncio.Queue()
         for _ in range(BUFFERS):
             self._buffers.put_nowait(np.empty(0, np.uint8))
-        self._flows: dict[int, _Flow] = {}
+        self._flows: dict[int, Flow] = {}
         self._telling: set[asyncio.Task[None]] = set()
 
     @property
@@ -136,7 +118,7 @@ class Dealer:
         if self._jobs.full() or len(self._flows) >= MAX_WAITING:
             raise WireError("too many bundles asked for")
         if job.streamed:
-            self._flows[job.bundle] = _Flow(Window(self._window))
+            self._flows[job.bundle] = Flow(Window(self._window))
         self._jobs.put_nowait(job)
 
     def credit(self, bundle: int, step: int) -> None:
@@ -191,7 +173,7 @@ class Dealer:
         """
         while True:
             item = await self._outgoing.get()
-            if isinstance(item, _Dealt):
+            if isinstance(item, Dealt):
                 await self._send_group(item)
                 self._buffers.put_nowait(item.buffer)
             elif item.streamed:
@@ -201,7 +183,7 @@ class Dealer:
 
     def _deal_group(
         self, job: Deal, entry: Entry, buffer: np.ndarray[tuple[int], np.dtype[np.uint8]]
-    ) -> _Dealt:
+    ) -> Dealt:
         """In a thread."""
         assert isinstance(entry.weights, DealerWeights)
         size = sum(correction_sizes(entry.plan, job.rung).values())
@@ -219,9 +201,9 @@ class Dealer:
                 pass
             if job.vouch:
                 vouched.append(vouch(entry.plan, job.rung, streams[0]).hex())
-        return _Dealt(_header(job, entry, vouched), buffer, total)
+        return Dealt(make_header(job, entry, vouched), buffer, total)
 
-    async def _send_group(self, dealt: _Dealt) -> None:
+    async def _send_group(self, dealt: Dealt) -> None:
         header = dealt.header
         for number, piece in enumerate(pieces(dealt.buffer[: dealt.size].data)):
             if number:
@@ -245,7 +227,7 @@ class Dealer:
             await self._decline_all(job)
             return
         assert isinstance(entry.weights, DealerWeights)
-        header = _header(job, entry)
+        header = make_header(job, entry)
         streams = self._streams_for(job.model, job.bundle)
         parts = deal(entry.plan, entry.weights, job.rung, *streams)
         await self._announce(header, b"")
@@ -290,16 +272,3 @@ class Dealer:
             return
         if not isinstance(error, LibmpcError):
             log.error("a streamed bundle failed: %s", describe(error))
-
-
-def _header(job: Deal, entry: Entry, vouched: Sequence[str] = ()) -> BundleHeader:
-    return BundleHeader(
-        bundle=job.bundle,
-        count=job.count,
-        model=job.model,
-        plan=entry.plan.digest.hex(),
-        sharing=entry.sharing.hex(),
-        rung=job.rung,
-        streamed=job.streamed,
-        vouched=tuple(vouched),
-    )

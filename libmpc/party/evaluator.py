@@ -11,7 +11,6 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
 
@@ -28,54 +27,18 @@ from libmpc.party.keys import CORRELATED, LEAVING, bundle_stream
 from libmpc.party.messages import BundleHeader, Kind, RunAbort, RunHeader
 from libmpc.party.meters import Meters
 from libmpc.party.pool import Bundle, BundlePool, PoolKey
+from libmpc.party.programs import Programs
 from libmpc.party.rounds import Run
 from libmpc.party.run import Part, RunAborted, stack, stack_labels, unavailable
+from libmpc.party.settings import Alarm, EpochSecrets, Post, RoleSettings
 from libmpc.party.sizes import Sizes
 from libmpc.party.variants import model_of
 from libmpc.prg import Stream
 from libmpc.protocol import Compute, EvaluatorWeights, Payload
-from libmpc.runtime import PreparedBundle, Preparer, Program, StreamedBundle, prepare
+from libmpc.runtime import PreparedBundle, Preparer, StreamedBundle, prepare
 from libmpc.wire.errors import WireError
 
 log = logging.getLogger(__name__)
-
-Post = Callable[..., None]  # ``Link.post``
-Alarm = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class RoleSettings:
-    """Bounds of a party's part in runs.
-
-    Attributes:
-        round_timeout: seconds to wait for one message of the other evaluator.
-        take_timeout: seconds that a run waits for correlated randomness.
-        pool: how many bundles to keep ready for a model that is in use, by batch size.
-        max_pool_bytes: memory for all bundles together.
-        stream_bytes: a bundle that takes more memory is streamed: dealt and spent step by step.
-        stream_window: bytes of a streamed bundle that may wait at a party.
-        streams: runs with a streamed bundle at the same time.
-        audit: the share of pooled bundles that party 0 has audited.
-    """
-
-    round_timeout: float = 5.0
-    take_timeout: float = 20.0
-    pool: Mapping[int, int] = field(default_factory=lambda: {1: 32, 8: 8, 32: 3, 128: 2})
-    max_pool_bytes: int = 96 << 20
-    stream_bytes: int = 64 << 20
-    stream_window: int = 64 << 20
-    streams: int = 2
-    audit: float = 0.0
-    limited: bool = True
-
-
-@dataclass(frozen=True)
-class EpochSecrets:
-    """What an evaluator's streams come from within one epoch."""
-
-    epoch: bytes
-    correlated: bytes = field(repr=False)  # shared with the dealer
-    leaving: bytes = field(repr=False)  # shared with the other evaluator
 
 
 class Evaluator:
@@ -120,7 +83,7 @@ class Evaluator:
         self._executor = executor
         self._settings = settings
         self._compute = Compute()
-        self._programs: dict[PoolKey, Program] = {}
+        self._programs = Programs()
         self._runs: dict[int, Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -183,8 +146,7 @@ class Evaluator:
         entry = self._catalog.find(header.model)
         if entry is None:
             raise WireError("a bundle for a model that is not stored here")
-        ours = (entry.plan.digest.hex(), entry.sharing.hex())
-        if (header.plan, header.sharing) != ours:
+        if (header.plan, header.sharing) != (entry.plan.digest.hex(), entry.sharing.hex()):
             raise WireError("a bundle for another plan or sharing")
         return entry
 
@@ -261,8 +223,7 @@ class Evaluator:
             if model_of(variant) not in self.served:
                 self.pool.drop_model(variant)
         self.sizes.forget(list(self._catalog.entries))
-        stored = self._catalog.entries
-        self._programs = {k: p for k, p in self._programs.items() if model_of(k[0]) in stored}
+        self._programs.forget(self._catalog.entries)
 
     # ---- runs
 
@@ -277,7 +238,7 @@ class Evaluator:
         x = stack(parts, rung)
         width = entry.plan.label_width
         labels = None if width is None else stack_labels(parts, rung, width)
-        program = self._program(entry, weights, rung)
+        program = self._programs.of(entry, weights, rung)
         began = perf_counter()
         with self.meters.run((model, rung), parts):
             y = await program.run(bundle, x, leaving, run.exchange, self._compute, labels)
@@ -287,13 +248,6 @@ class Evaluator:
                     span.phase("wait for bundle", part.query.opened, began)
                 span.phase("rounds", began, perf_counter())
         self._distribute(y, parts, bytes.fromhex(run.header.digest))
-
-    def _program(self, entry: Entry, weights: EvaluatorWeights, rung: int) -> Program:
-        key = (entry.variant, rung)
-        program = self._programs.get(key)
-        if program is None:
-            program = self._programs[key] = Program(entry.plan, weights, rung)
-        return program
 
     def _distribute(self, y: NDArray[np.uint64], parts: Sequence[Part], digest: bytes) -> None:
         row = 0
@@ -324,15 +278,14 @@ class Evaluator:
         self._tell(Kind.ABORT, bundle, RunAbort(refused=tuple(refused)).encode())
 
     def _fail(self, parts: Sequence[Part]) -> None:
-        for part in parts:
-            if not part.query.released:
-                part.query.fail(unavailable())
+        for query in (part.query for part in parts if not part.query.released):
+            query.fail(unavailable())
 
     def _open_run(self, header: RunHeader) -> Run:
         entry = self._catalog.find(header.model)
         allowance = self.sizes.round_seconds(entry, header.rung) if entry is not None else ()
-        post = partial(self._post, Kind.ROUND)
-        run = Run(header.bundle, header, post, self._settings.round_timeout, allowance)
+        timeout = self._settings.round_timeout
+        run = Run(header.bundle, header, partial(self._post, Kind.ROUND), timeout, allowance)
         run.rounds = self.meters.rounds
         self._runs[header.bundle] = run
         return run
@@ -355,10 +308,9 @@ class Evaluator:
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if task.cancelled() or (error := task.exception()) is None:
-            return
-        self.meters.failed(error)
-        if isinstance(error, LibmpcError):
-            log.warning("a run or a bundle came to nothing: %s", error)
-        else:
-            log.error("a run or a bundle failed: %s", describe(error))
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.meters.failed(error)
+            if isinstance(error, LibmpcError):
+                log.warning("a run or a bundle came to nothing: %s", error)
+            else:
+                log.error("a run or a bundle failed: %s", describe(error))

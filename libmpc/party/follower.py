@@ -13,7 +13,6 @@ from libmpc.party.audits import FollowAudits
 from libmpc.party.catalog import Catalog
 from libmpc.party.desk import QueryDesk
 from libmpc.party.entry import Entry
-from libmpc.party.evaluator import Alarm, EpochSecrets, Post, RoleSettings
 from libmpc.party.framing import split
 from libmpc.party.groups import Arrival
 from libmpc.party.messages import BundleHeader, Kind, RunAgreement, RunHeader, Slice
@@ -21,6 +20,7 @@ from libmpc.party.meters import Meters
 from libmpc.party.queries import Query
 from libmpc.party.rounds import Run
 from libmpc.party.run import Part, RunAborted, run_digest, tag_check
+from libmpc.party.settings import Alarm, EpochSecrets, Post, RoleSettings
 from libmpc.party.streams import Corrections
 from libmpc.runtime import StreamedBundle, correction_sizes
 from libmpc.runtime.ladder import LADDER

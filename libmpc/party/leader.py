@@ -10,20 +10,21 @@ from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager
 from time import perf_counter
 
-from libmpc.errors import UnavailableError
 from libmpc.link import Message
 from libmpc.party.auditing import AuditingLeader
 from libmpc.party.audits import LeadAudits
 from libmpc.party.catalog import Catalog
 from libmpc.party.desk import QueryDesk
 from libmpc.party.entry import Entry
-from libmpc.party.evaluator import Alarm, EpochSecrets, Post, RoleSettings
 from libmpc.party.messages import BundleHeader, Deal, Kind, RunAgreement, RunHeader
 from libmpc.party.meters import Meters
+from libmpc.party.missing import Missing, not_there, too_late
 from libmpc.party.pool import Bundle, PoolKey
 from libmpc.party.queries import Query
-from libmpc.party.rounds import Run
+from libmpc.party.rounds import end_unless_wanted
 from libmpc.party.run import Part, RunAborted, cut, run_digest
+from libmpc.party.settings import Alarm, EpochSecrets, Post, RoleSettings
+from libmpc.party.sizes import KeySizes
 from libmpc.party.supply import Supply
 from libmpc.party.turns import Turns
 from libmpc.party.variants import Wanted, model_of
@@ -33,9 +34,6 @@ from libmpc.wire.errors import WireError
 
 #: in place of a bundle's number, where a query ends that was in no run
 NO_BUNDLE = 0
-#: first and longest pause before bundles are asked for that another party had no model for
-ASK_AGAIN_SECONDS = 0.1
-LONGEST_PAUSE_SECONDS = 30.0
 #: runs of one batch size at the same time; while one waits for a round another computes
 MAX_RUNS = 4
 
@@ -68,9 +66,7 @@ class Leader(AuditingLeader):
             meters=meters,
             alarm=alarm,
         )
-        self._asking = False
-        self._pause = ASK_AGAIN_SECONDS
-        self._missing: set[str] = set()  # models that another party does not hold
+        self._missing = Missing(self.spawn, lambda: self.supply.top_up())
         self._wanted = Wanted()
         self._turns = {rung: Turns(MAX_RUNS) for rung in LADDER}
         self._stream_turns = Turns(settings.streams)
@@ -87,15 +83,16 @@ class Leader(AuditingLeader):
                 deal = deal.model_copy(update={"vouch": True})
             self._tell_dealer(Kind.DEAL, deal.bundle, 0, deal.encode())
 
+        sizes = KeySizes(catalog, self.sizes)
         self.supply = Supply(
             pool=self.pool,
             request=request,
             served=self._kept_ready,
             targets=settings.pool,
             dropped=lambda number: self._tell(Kind.DROPPED, number),
-            bundle_bytes=self._bundle_bytes,
-            group=self._group,
-            streamed=self._is_streamed,
+            bundle_bytes=sizes.bundle_bytes,
+            group=sizes.group,
+            streamed=sizes.streamed,
             busy=lambda: bool(self._runs),
             max_bytes=settings.max_pool_bytes,
         )
@@ -134,24 +131,11 @@ class Leader(AuditingLeader):
             case _:
                 raise WireError("a message that party 0 does not expect of the dealer")
 
-    def _bundle_bytes(self, key: PoolKey) -> int:
-        entry = self._catalog.find(key[0])
-        return self.sizes.bundle_bytes(entry, key[1]) if entry is not None else 0
-
-    def _group(self, key: PoolKey) -> int:
-        entry = self._catalog.find(key[0])
-        return self.sizes.group(entry, key[1]) if entry is not None else 1
-
-    def _is_streamed(self, key: PoolKey) -> bool:
-        entry = self._catalog.find(key[0])
-        return entry is not None and self.sizes.streamed(entry, key[1])
-
     def bundle_ready(self) -> None:
         self.supply.top_up()
 
     def models_changed(self) -> None:
         super().models_changed()
-        self._pause = ASK_AGAIN_SECONDS
         self._missing.clear()
         self.supply.top_up()
 
@@ -181,23 +165,12 @@ class Leader(AuditingLeader):
         """Another party does not hold the bundle's model; ask again when that may have changed."""
         key = self.pool.drop(bundle)
         if key is not None:
-            self._missing.add(model_of(key[0]))
+            self._missing.models.add(model_of(key[0]))
         if (begun := self._begun.pop(bundle, None)) is not None and not begun.done():
-            begun.set_exception(_not_there())
+            begun.set_exception(not_there())
         if (run := self._runs.get(bundle)) is not None:
             run.abort(RunAborted())
-        if not self._asking:
-            self._asking = True
-            self.spawn(self._ask_again())
-
-    async def _ask_again(self) -> None:
-        # The party may never hold it, after a restored backup: it must not be dealt for in vain
-        # all the time.
-        await asyncio.sleep(self._pause)
-        self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
-        self._asking = False
-        self._missing.clear()
-        self.supply.top_up()
+        self._missing.ask_again_later()
 
     def submit(self, queries: Sequence[Query]) -> None:
         """Run queries of one model, in order; those that ask for one output go together."""
@@ -216,7 +189,7 @@ class Leader(AuditingLeader):
 
     def _kept_ready(self) -> list[str]:
         """The served models' own outputs, and others that were asked for of late."""
-        models = [model for model in self.served if model not in self._missing]
+        models = [model for model in self.served if model not in self._missing.models]
         first = [self._catalog.entries[model].first_variant for model in models]
         return [*first, *(variant for variant in self._wanted if model_of(variant) in models)]
 
@@ -279,7 +252,7 @@ class Leader(AuditingLeader):
                 async with asyncio.timeout(self._settings.take_timeout):
                     header = await begun
             except TimeoutError:
-                raise _too_late() from None
+                raise too_late() from None
             if (header.model, header.rung) != key:
                 raise WireError("a bundle for something else than was asked for")
             bundle = self._streamed(header, self._expect(header))
@@ -311,7 +284,7 @@ class Leader(AuditingLeader):
         if isinstance(bundle, StreamedBundle):
             run.first_allowance = self._settings.take_timeout
             for part in parts:
-                part.query.done.add_done_callback(lambda _: _end_unless_wanted(run, parts))
+                part.query.done.add_done_callback(lambda _: end_unless_wanted(run, parts))
         try:
             self._post(Kind.RUN, number, 0, header.encode(), more=True)
             await self._evaluate(run, entry, parts, bundle)
@@ -324,17 +297,3 @@ class Leader(AuditingLeader):
             raise
         finally:
             self._close_run(run)
-
-
-def _end_unless_wanted(run: Run, parts: Sequence[Part]) -> None:
-    """A long run need not go on once the time of all its queries is up."""
-    if all(p.query.done.done() for p in parts):
-        run.abort(RunAborted())
-
-
-def _too_late() -> UnavailableError:
-    return UnavailableError("no correlated randomness in time", status=503, code="no_bundle")
-
-
-def _not_there() -> UnavailableError:
-    return UnavailableError("another party does not hold the model", status=503, code="no_model")

@@ -14,6 +14,7 @@ from pathlib import Path
 from libmpc.audit import AuditLog
 from libmpc.clock import Clock
 from libmpc.deployment import Deployment
+from libmpc.errors import UnavailableError
 from libmpc.identity.keys import PartyIdentity
 from libmpc.link import ByteStream, Link, LinkSettings, LinkTotals, LocalIdentity, Message
 from libmpc.party import sync
@@ -25,7 +26,6 @@ from libmpc.party.catalog import Catalog
 from libmpc.party.desk import QueryDesk
 from libmpc.party.door import Door
 from libmpc.party.entry import Entry
-from libmpc.party.evaluator import RoleSettings
 from libmpc.party.gateways import GatewayPort
 from libmpc.party.members import Members
 from libmpc.party.meters import Meters
@@ -36,6 +36,7 @@ from libmpc.party.primary import Primary
 from libmpc.party.queries import Query
 from libmpc.party.replica import Replica
 from libmpc.party.roles import Role, make_role
+from libmpc.party.settings import RoleSettings
 from libmpc.party.store import Record, Store
 from libmpc.sealing.hpke_keys import HpkeKeys
 from libmpc.tracing import Tracing
@@ -44,6 +45,7 @@ from libmpc.wire.envelope import MAX_MESSAGE_BYTES
 log = logging.getLogger(__name__)
 
 TIDY_SECONDS = 20.0
+ABSORB_AGAIN_SECONDS = 1.0
 NICE = 10
 
 
@@ -131,6 +133,7 @@ class PartyNode:
         self._executor: Executor = ThreadPoolExecutor(self.settings.workers, "libmpc-deal", first)
         self._tasks: set[asyncio.Task[None]] = set()
         self._role: Role | None = None
+        self._heard: dict[int, sync.CatalogReport] = {}  # each peer's last report
         self._told: dict[str, int] = {}  # counts of models with a limit, as the dealer has them
         self.desk = QueryDesk(
             index,
@@ -320,7 +323,17 @@ class PartyNode:
                     self.primary.changed()
             self._models_changed()
 
-        self._spawn(absorb())
+        async def until_absorbed() -> None:
+            while self._heard[peer] is heard:  # else it has told of something newer
+                try:
+                    await absorb()
+                    break
+                except UnavailableError as error:  # a full disk; nobody would tell us again
+                    log.warning("what party %d told of is not taken over yet: %s", peer, error)
+                    await self._clock.sleep(ABSORB_AGAIN_SECONDS)
+
+        self._heard[peer] = heard
+        self._spawn(until_absorbed())
 
     def _query_failed(self, number: str) -> None:
         if self._role is not None:

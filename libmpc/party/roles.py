@@ -14,7 +14,6 @@ from libmpc.link import Link, Message
 from libmpc.party.catalog import Catalog
 from libmpc.party.dealer import Dealer
 from libmpc.party.desk import QueryDesk
-from libmpc.party.evaluator import Alarm, EpochSecrets, RoleSettings
 from libmpc.party.follower import Follower
 from libmpc.party.framing import join
 from libmpc.party.keys import CORRELATED, bundle_stream
@@ -27,6 +26,7 @@ from libmpc.party.messages import (
 from libmpc.party.meters import Meters
 from libmpc.party.pool import PoolKey
 from libmpc.party.queries import Query
+from libmpc.party.settings import Alarm, EpochSecrets, RoleSettings
 from libmpc.prg import Stream
 from libmpc.protocol import Payload
 from libmpc.wire.errors import WireError

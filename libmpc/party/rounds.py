@@ -12,7 +12,7 @@ from libmpc.errors import LibmpcError
 from libmpc.link import Buffer
 from libmpc.meters import Histogram
 from libmpc.party.messages import RunHeader
-from libmpc.party.run import RunAborted
+from libmpc.party.run import Part, RunAborted
 from libmpc.protocol.exchange import round_tag
 
 log = logging.getLogger(__name__)
@@ -162,3 +162,9 @@ class Run:
             "bundle %d: no message of step %d within %.1f s", self.bundle, step, self._seconds
         )
         self.abort(RunAborted())
+
+
+def end_unless_wanted(run: Run, parts: Sequence[Part]) -> None:
+    """A long run need not go on once the time of all its queries is up."""
+    if all(p.query.done.done() for p in parts):
+        run.abort(RunAborted())

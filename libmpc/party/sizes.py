@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from libmpc.graph.plan import Plan
+from libmpc.party.catalog import Catalog
 from libmpc.party.entry import Entry
 from libmpc.party.groups import largest_group
+from libmpc.party.pool import PoolKey
 from libmpc.party.variants import model_of
 from libmpc.runtime import correction_sizes, prepared_sizes, step_costs
 from libmpc.runtime.ladder import LADDER, run_rows
@@ -108,3 +110,26 @@ def round_seconds(plan: Plan, batch: int) -> list[float]:
         if cost.rounds:
             since = 0.0
     return found
+
+
+class KeySizes:
+    """The same for whoever knows a bundle's key only; of a model that is gone, next to nothing."""
+
+    def __init__(self, catalog: Catalog, sizes: Sizes) -> None:
+        self._catalog = catalog
+        self._sizes = sizes
+
+    def bundle_bytes(self, key: PoolKey) -> int:
+        """As ``Sizes.bundle_bytes``."""
+        entry = self._catalog.find(key[0])
+        return self._sizes.bundle_bytes(entry, key[1]) if entry is not None else 0
+
+    def group(self, key: PoolKey) -> int:
+        """As ``Sizes.group``."""
+        entry = self._catalog.find(key[0])
+        return self._sizes.group(entry, key[1]) if entry is not None else 1
+
+    def streamed(self, key: PoolKey) -> bool:
+        """As ``Sizes.streamed``."""
+        entry = self._catalog.find(key[0])
+        return entry is not None and self._sizes.streamed(entry, key[1])

@@ -13,7 +13,7 @@ from typing import Annotated
 
 from pydantic import FailFast, Field
 
-from libmpc.errors import LibmpcError
+from libmpc.errors import LibmpcError, UnavailableError
 from libmpc.party.catalog import Catalog
 from libmpc.party.messages import MAX_MODELS, Commit, Control
 from libmpc.wire.fields import Hex32
@@ -69,6 +69,9 @@ def absorb(catalog: Catalog, heard: CatalogReport, counts: bool = True) -> bool:
 
     Args:
         counts: whether higher counts count, too.
+
+    Raises:
+        UnavailableError: the disk refuses; to be tried again.
     """
     before = catalog.entries
     for command in heard.deleted:
@@ -77,6 +80,8 @@ def absorb(catalog: Catalog, heard: CatalogReport, counts: bool = True) -> bool:
         if item.model in catalog.prepared:
             try:
                 catalog.commit(item.model, item.certificate, from_peer=True)
+            except UnavailableError:
+                raise
             except LibmpcError as error:
                 log.warning("model %s: a peer's receipts do not hold: %s", item.model[:12], error)
         entry = catalog.entries.get(item.model)
@@ -91,6 +96,8 @@ def absorb(catalog: Catalog, heard: CatalogReport, counts: bool = True) -> bool:
 def _try(catalog: Catalog, command: Signed) -> None:
     try:
         catalog.command(command, from_peer=True)
+    except UnavailableError:
+        raise
     except LibmpcError as error:
         # Most often: we know of a newer one, or never had the model.
         log.debug("a peer's command was not taken over: %s", error)

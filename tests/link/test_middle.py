@@ -267,7 +267,7 @@ def test_the_minor_that_was_agreed_on_is_the_one_in_use(
         links = await ends.links()
         for link in links:
             assert link.version == (1, minor)
-            assert link._sealer._key._rekeys is (minor >= REKEYS_SINCE)
+            assert link._out.sealer._key._rekeys is (minor >= REKEYS_SINCE)
             await link.close()
 
     asyncio.run(run())

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from libmpc.answers import plain
-from libmpc.errors import InputError
+from libmpc.errors import InputError, UnavailableError
 from libmpc.outputs import parse
+from libmpc.party import node
+from libmpc.party.messages import Kind
 from libmpc.party.queries import Query
 from tests.party.test_queries import inputs, statuses
 from tests.party.triple import Refused, expected, perceptron, triple, until
@@ -177,5 +180,33 @@ def test_text_of_no_kind_is_refused(tmp_path: Path) -> None:
             query = await gateway.seal_query(inputs(), outputs=("label", "everything"))
             (futures,) = await gateway.send([query], timeout_ms=2000)
             assert (await statuses(futures))[1] == 422
+
+    asyncio.run(main())
+
+
+def test_what_a_full_disk_refused_is_taken_over_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Party 1 hears of a deletion from party 0 once only, and its disk is full then."""
+    monkeypatch.setattr(node, "ABSORB_AGAIN_SECONDS", 0.01)
+
+    async def main() -> None:
+        async with triple(tmp_path) as parties:
+            gateway = await parties.gateway()
+            model = await gateway.push(PLAN, WEIGHTS)
+            store, refused = parties.nodes[1].catalog._store, asyncio.Event()
+            delete = store.delete
+
+            def refuse(*given: Any) -> None:
+                monkeypatch.setattr(store, "delete", delete)
+                loop.call_soon_threadsafe(refused.set)
+                raise UnavailableError("the disk is full", status=503, code="disk")
+
+            loop = asyncio.get_running_loop()
+            monkeypatch.setattr(store, "delete", refuse)
+            signed = gateway.make_command(model, "delete", None, "mnist").encode()
+            await gateway.ask(0, Kind.COMMAND, signed)
+            await refused.wait()
+            await until(lambda: not any(n.catalog.entries for n in parties.nodes.values()))
 
     asyncio.run(main())

@@ -15,9 +15,9 @@ import pytest
 from libmpc.clock import SystemClock
 from libmpc.party import audits, dealer, keys
 from libmpc.party.alarm import Alarm
-from libmpc.party.evaluator import RoleSettings
 from libmpc.party.messages import Coin, Kind, Toss
 from libmpc.party.node import NodeSettings
+from libmpc.party.settings import RoleSettings
 from libmpc.prg import Stream
 from libmpc.wire.errors import WireError
 from tests.party.test_queries import PLAN, WEIGHTS, inputs

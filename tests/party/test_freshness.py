@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from libmpc.party import keys
-from libmpc.party.evaluator import RoleSettings
 from libmpc.party.node import NodeSettings
+from libmpc.party.settings import RoleSettings
 from libmpc.prg import Stream
 from tests.party.test_queries import PLAN, WEIGHTS, inputs, statuses
 from tests.party.triple import FAST, Refused, expected, triple, until

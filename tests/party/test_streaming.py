@@ -15,8 +15,8 @@ from libmpc.fixedpoint import decode, encode
 from libmpc.graph.plan import DenseStep, InputStep, OutputStep, Plan, ReluStep, Step
 from libmpc.graph.reference import run_reference
 from libmpc.party.dealer import Dealer
-from libmpc.party.evaluator import RoleSettings
 from libmpc.party.node import NodeSettings
+from libmpc.party.settings import RoleSettings
 from libmpc.party.streams import Window
 from libmpc.runtime import correction_sizes
 from libmpc.wire import Descriptor, Signed

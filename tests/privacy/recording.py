@@ -22,10 +22,10 @@ import pytest
 from libmpc.fixedpoint import encode
 from libmpc.link import Link
 from libmpc.party import evaluator, roles
-from libmpc.party.evaluator import RoleSettings
 from libmpc.party.messages import Kind
 from libmpc.party.node import NodeSettings
 from libmpc.party.run import stack
+from libmpc.party.settings import RoleSettings
 from libmpc.prg import Stream
 from libmpc.protocol import output
 from tests.party.triple import FAST, Refused, expected, perceptron, triple

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from libmpc.party.evaluator import RoleSettings
 from libmpc.party.messages import Kind
 from libmpc.party.node import NodeSettings
+from libmpc.party.settings import RoleSettings
 from libmpc.runtime import warm_up
 from tests.party.triple import FAST, expected, triple, until
 from tests.privacy.recording import PLAN, WEIGHTS, Recording, recorded

@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 
-from tests.simulation.schedule import run_schedule
+from tests.simulation.many import run_many
 
 
 def main() -> int:
@@ -16,21 +16,22 @@ def main() -> int:
         "--schedules", type=int, default=1, help="how many, one seed after the other"
     )
     parser.add_argument("--trace", action="store_true", help="show what happened, failed or not")
+    parser.add_argument("--workers", type=int, help="processes; as many as processors, if several")
     given = parser.parse_args()
-    began, failed = time.process_time(), 0
+    began, failed = time.perf_counter(), 0
     answers = refusals = orders = 0
-    for seed in range(given.seed, given.seed + given.schedules):
-        outcome = run_schedule(seed)
+    workers = 1 if given.schedules == 1 else given.workers
+    for outcome in run_many(range(given.seed, given.seed + given.schedules), workers):
         answers, orders = answers + outcome.answers, orders + outcome.orders
         refusals += outcome.refusals
         if given.trace or (outcome.violation and given.schedules == 1):
             print("\n".join(outcome.trace))
         if outcome.violation:
             failed += 1
-            print(f"seed {seed}: {outcome.violation}", flush=True)
-    seconds = time.process_time() - began
+            print(f"seed {outcome.seed}: {outcome.violation}", flush=True)
+    seconds = time.perf_counter() - began
     print(
-        f"{given.schedules} schedules in {seconds:.1f} s of processor time, {failed} failed;"
+        f"{given.schedules} schedules in {seconds:.1f} s, {failed} failed;"
         f" {answers} answers, {refusals} refusals, {orders} orders carried out"
     )
     return 1 if failed else 0

@@ -61,6 +61,32 @@ async def crash_at_a_durable_step(world: World, rng: random.Random) -> None:
     await _restart(world, rng, [party])
 
 
+async def lose_power(world: World, rng: random.Random) -> None:
+    """The machines of some parties, most often of all, lose power, perhaps at a durable step."""
+    parties = rng.choice([world.parties, world.parties, [rng.choice(world.parties)]])
+    for party in parties:
+        party.disk.power_fails = True
+        if rng.random() < 0.7:
+            party.disk.crash_at = party.disk.steps + rng.randrange(1, 12)
+    world.note(" and ".join(party.name for party in parties) + " will lose power")
+    await asyncio.sleep(rng.uniform(0.1, 2))
+    for party in parties:
+        party.disk.crash_at = None
+        party.kill(silent=True)
+        party.disk.power_fails = False
+    await _restart(world, rng, list(parties))
+
+
+async def fill_the_disk(world: World, rng: random.Random) -> None:
+    """There is no room on a party's disk for a while."""
+    party = rng.choice(world.parties)
+    party.disk.full = True
+    world.note(f"{party.name} has no room on its disk")
+    await asyncio.sleep(rng.uniform(0.2, 3))
+    party.disk.full = False
+    world.note(f"{party.name} has room again")
+
+
 async def crash_at_a_message(world: World, rng: random.Random) -> None:
     """A party or a gateway dies just before one of its next messages leaves."""
     host = rng.choice(world.hosts)
@@ -180,6 +206,8 @@ FAULTS: dict[Fault, int] = {
     crash_together: 1,
     lose_dealer: 1,
     crash_at_a_durable_step: 5,
+    lose_power: 3,
+    fill_the_disk: 2,
     crash_at_a_message: 5,
     half_a_batch: 1,
     freeze: 3,
@@ -199,7 +227,7 @@ async def disturb(
     if not faults:
         return
     weights = [FAULTS[fault] for fault in faults]
-    pace = rng.choice([0.7, 2.0, 6.0])
+    pace = (until - world.loop.time()) * rng.choice([0.3, 0.6, 1.0])
     running: list[asyncio.Task[None]] = []
     while (pause := rng.expovariate(1 / pace)) + world.loop.time() < until:
         await asyncio.sleep(pause)
@@ -215,6 +243,7 @@ def mend(world: World) -> None:
     world.network.heal()
     for party in world.parties:
         party.disk.crash_at = None
+        party.disk.power_fails = party.disk.full = False
     for stream in world.network.streams:
         stream.tamper = None
     for host in world.hosts:

@@ -123,7 +123,7 @@ class Ledger:
             tagged: Any = {p: _WatchedLink(link, epoch, ledger) for p, link in links.items()}
             return _WatchedRole(make_role(index, epoch, tagged, **rest), epoch, ledger)
 
-        errors = _Errors(self.broken)
+        errors = _Errors(self.broken, self._disks)
         loggers = [logging.getLogger(name) for name in ("libmpc", "services")]
         with contextlib.ExitStack() as stack:
             stack.enter_context(patch.object(keys, "Stream", self.stream))
@@ -178,13 +178,18 @@ class _WatchedRole:
 
 
 class _Errors(logging.Handler):
-    """An error in a log is a defect: honest parties give each other none, whatever breaks."""
+    """An error in a log is a defect: honest parties give each other none, whatever breaks. But
+    an operator must hear of a disk that is full."""
 
-    def __init__(self, broken: list[str]) -> None:
+    def __init__(self, broken: list[str], disks: list[SimDisk]) -> None:
         super().__init__(logging.ERROR)
         self._broken = broken
+        self._disks = {disk.directory.name: disk for disk in disks}
 
     def emit(self, record: logging.LogRecord) -> None:
         process = current_process()
+        disk = self._disks.get(process.name) if process is not None else None
+        if disk is not None and disk.full and "could not be counted" in record.getMessage():
+            return
         if process is None or not process.dead:
             self._broken.append(f"{process} logs: {record.getMessage()}")

@@ -91,6 +91,7 @@ def inputs(rng: Any, rows: int) -> NDArray[np.float64]:
     return np.array([[rng.uniform(-1, 1) for _ in range(3)] for _ in range(rows)])
 
 
+@functools.lru_cache(maxsize=8)
 def gateway_settings(data: Path = Path("data")) -> GatewaySettings:
     return GatewaySettings(
         deployment=Path("deployment.yaml"),

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from libmpc.disk import FileDisk
+from libmpc.errors import UnavailableError
 from libmpc.link import noise, records
 from libmpc.link.pulse import Beat, Pulse
 from libmpc.party.answers import Answers
@@ -25,6 +29,7 @@ from libmpc.party.messages import Commit, Kind
 from libmpc.party.peers import PeerLinks
 from libmpc.party.pool import Bundle, PoolKey
 from libmpc.party.queries import Admission, Pending
+from libmpc.party.records import Period
 from libmpc.party.release import Releaser
 from libmpc.party.run import Part
 from libmpc.party.store import Record, Store
@@ -151,6 +156,34 @@ def forget_counts() -> Iterator[None]:
         yield
 
 
+def do_not_wait_for_the_disk() -> AbstractContextManager[Any]:
+    """A commit returns before it is on the disk."""
+    real = FileDisk.connect
+
+    def connect(self: FileDisk, path: Path) -> sqlite3.Connection:
+        db = real(self, path)
+        db.execute("PRAGMA synchronous = NORMAL")
+        return db
+
+    return patch.object(FileDisk, "connect", connect)
+
+
+def do_not_flush_names() -> AbstractContextManager[Any]:
+    """A file has its new name before the directory is on the disk."""
+    return patch.object(FileDisk, "rename", lambda self, path, target: path.replace(target))
+
+
+def answer_although_the_disk_is_full() -> AbstractContextManager[Any]:
+    """What cannot be counted is answered all the same."""
+    real = Store.add_served
+
+    def add_served(self: Store, counts: Mapping[Period, int]) -> None:
+        with contextlib.suppress(UnavailableError):
+            real(self, counts)
+
+    return patch.object(Store, "add_served", add_served)
+
+
 def keep_reservations() -> AbstractContextManager[Any]:
     """A query that fails keeps its place among the requests of a limit."""
     return patch.object(Admission, "leave", lambda self, model: None)
@@ -239,6 +272,13 @@ MUTANTS = {
     "count after the answer": Mutant(count_after_answer, ("before it was counted",)),
     "forget counts at a restart": Mutant(
         forget_counts, ("counted durably", "owner's limit"), (chaos.crash,)
+    ),
+    "do not wait for the disk at a commit": Mutant(
+        do_not_wait_for_the_disk, ("does not start", "disagree"), (chaos.lose_power,)
+    ),
+    "do not flush a name": Mutant(do_not_flush_names, ("missing",), (chaos.lose_power,)),
+    "answer although the disk is full": Mutant(
+        answer_although_the_disk_is_full, ("before it was counted",), (chaos.fill_the_disk,)
     ),
     "keep reservations of failed queries": Mutant(keep_reservations, ("reservations", "limit")),
     "accept a stale epoch": Mutant(

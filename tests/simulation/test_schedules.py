@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.simulation.many import run_many
 from tests.simulation.schedule import run_schedule
 
 QUICK, SLOW = 20, 2000
@@ -11,12 +12,11 @@ QUICK, SLOW = 20, 2000
 pytestmark = pytest.mark.timeout(600)
 
 
-def _run(seeds: range) -> tuple[int, int]:
+def _run(seeds: range, workers: int | None = 1) -> tuple[int, int]:
     answers = orders = 0
-    for seed in seeds:
-        outcome = run_schedule(seed)
+    for outcome in run_many(seeds, workers):
         trace = "\n".join(outcome.trace)
-        again = f"python -m tests.simulation --seed {seed}"
+        again = f"python -m tests.simulation --seed {outcome.seed}"
         assert outcome.violation is None, f"{trace}\n{outcome.violation}\nagain: {again}"
         answers += outcome.answers
         orders += outcome.orders
@@ -34,7 +34,7 @@ def test_random_schedules_keep_every_promise(first: int) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_thousands_of_schedules() -> None:
-    _run(range(20_000, 20_000 + SLOW))
+    _run(range(20_000, 20_000 + SLOW), workers=None)
 
 
 def test_a_seed_is_the_same_schedule_every_time() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +12,10 @@ from unittest.mock import patch
 from libmpc.client.aio import AsyncClient
 from libmpc.client.connection import Connection
 from libmpc.client.retry import RetryPolicy
+from libmpc.errors import ConfigError
 from libmpc.link import ByteStream, Link, LinkError, LinkSettings, RemoteIdentity, connect
-from libmpc.party.evaluator import RoleSettings
 from libmpc.party.node import NodeSettings, PartyNode
+from libmpc.party.settings import RoleSettings
 from services.gateway.gateway import Gateway
 from services.gateway.timers import LoopTimers
 from tests.simulation.disk import SimDisk
@@ -64,14 +64,22 @@ class Host:
         return not self.process.dead
 
     def start(self) -> None:
-        """Switch it on."""
+        """Switch it on.
+
+        Raises:
+            Violation: it does not start.
+        """
         process = self.process = Process(self.name)
         self.world.processes.append(process)
         self._silent = False
         # However it dies, its connections break.
         process.on_death.append(lambda: self.world.network.lose(process, silent=self._silent))
-        with contextlib.suppress(Crash):  # so soon
+        try:
             process.context.run(self.boot)
+        except Crash:
+            pass  # so soon
+        except ConfigError as error:
+            raise Violation(f"{self.name} does not start: {error}") from None
 
     def boot(self) -> None:
         """Start what runs here."""
