@@ -410,7 +410,7 @@ def test_messages_that_are_not_a_gateways(tmp_path: Path) -> None:
 
     async def work(it: Stolen) -> None:
         epochs = [n.peers.epoch for n in it.parties.nodes.values()]
-        kinds = [*(k for k in Kind if k < Kind.STATUS), 0, 15, 39, Kind.RESPONSE, Kind.RESULT, 253]
+        kinds = [*(k for k in Kind if k < Kind.STATUS), 0, 15, 41, Kind.RESPONSE, Kind.RESULT, 253]
         for party, kind in itertools.product(range(3), kinds):
             for payload in (b"", b"{}", secrets.token_bytes(64)):
                 with pytest.raises(Refused, match="400"):
