@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.party.evaluating import PLAN as EVALUATED
+from tests.party.evaluating import WEIGHTS as EVALUATED_WEIGHTS
+from tests.party.evaluating import correct, samples
 from tests.party.holder import Holder
-from tests.party.test_evaluations import PLAN as EVALUATED
-from tests.party.test_evaluations import WEIGHTS as EVALUATED_WEIGHTS
-from tests.party.test_evaluations import correct, samples
 from tests.party.test_replicas import PLAN, WEIGHTS, X, right, run
 from tests.party.triple import Gateway, Refused, Triple
 
