@@ -113,6 +113,17 @@ class Record(BaseModel):
         return fields
 
 
+class NewRecord(Record):
+    """One that this build writes.
+
+    SECURITY: closed, so that there is no field into which a payload could get.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    event: Event
+
+
 def head(line: bytes) -> str:
     """The hash (hex) that stands for a log up to and including this line."""
     return sha256(context("audit record", line)).hex()

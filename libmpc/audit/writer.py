@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from libmpc.audit.files import file_name, log_files
-from libmpc.audit.record import GENESIS, MAX_LINE_BYTES, Event, Record, head
+from libmpc.audit.record import GENESIS, MAX_LINE_BYTES, Event, NewRecord, Record, head
 from libmpc.clock import Clock
 from libmpc.errors import ConfigError
 from libmpc.identity.files import private_directory
@@ -88,7 +88,7 @@ class AuditLog:
         for entry in entries:
             number += 1
             fields = {**self._whose, **entry.fields, "event": entry.event}
-            record = Record.model_validate(
+            record = NewRecord.model_validate(
                 {"number": number, "prev": newest, "time_ms": now, **fields}
             )
             line = record.line()

@@ -87,7 +87,7 @@ def test_a_query_in_the_log(lines: io.StringIO) -> None:
             assert answer.status_code == 200
             (line,) = told(lines)
             assert line["request"] == answer.headers[ID]
-            tokens = [state.id for state in r.gateway.access.states()]
+            tokens = [state.id for state in await r.gateway.access.states()]
             assert {name: line[name] for name in line if name not in FIELDS | {"seconds"}} == {
                 "method": "POST",
                 "route": "/v2/models/{name}/infer",
@@ -162,7 +162,7 @@ def test_addresses_only_where_that_is_wanted(lines: io.StringIO) -> None:
 def test_what_is_logged_for_a_request_has_its_id(lines: io.StringIO) -> None:
     async def work() -> None:
         async with rig(log_json=True) as r:
-            r.gateway.catalogue.views = None  # type: ignore[assignment]
+            r.gateway.router.first.catalogue.views = None  # type: ignore[assignment]
             answer = await get(r, "/v2/models")
             assert answer.status_code == 500
             found = [json.loads(line) for line in lines.getvalue().splitlines()]

@@ -108,6 +108,9 @@ CASES: dict[str, Case] = {
     "LibmpcRoundsSlow": Case(
         _histogram("libmpc_party_round_seconds", _P, 600, 600, "0.01", "0.5"), 28, 80
     ),
+    "LibmpcReplicaBehind": Case(
+        {f"libmpc_party_behind_seconds{{{_P}}}": "0x10 30+60x20"}, 11, 16
+    ),
     "LibmpcModelDamaged": Case({f"libmpc_party_damaged_models{{{_P}}}": "0x10 1x10"}, 9, 12),
     "LibmpcStorageErrors": Case(
         {f"libmpc_party_storage_errors_total{{{_P}}}": "0x20 1x10"}, 19, 22
@@ -135,6 +138,7 @@ CASES: dict[str, Case] = {
     "LibmpcGatewayPartyDown": Case(
         {f'libmpc_gateway_party_up{{{_G},party="2",triple="0"}}': "1x10 0x10"}, 11, 14
     ),
+    "LibmpcDatabaseDown": Case({f"libmpc_gateway_database_up{{{_G}}}": "1x10 0x10"}, 11, 14),
     "LibmpcLatencyHigh": Case(
         _histogram(
             "libmpc_gateway_query_duration_seconds",

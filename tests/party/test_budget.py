@@ -44,7 +44,7 @@ class Unfinished:
     def send(self, leave: int = 1) -> None:
         """All records of a push that is none, but the last ones."""
         if self._records is None:
-            self._records = self.link._sealer.seal(Kind.PREPARE, 1, 0, (bytes(self._size),))
+            self._records = self.link._out.sealer.seal(Kind.PREPARE, 1, 0, (bytes(self._size),))
         while len(self._records) > leave:
             self.link._stream.write(self._records.pop(0))
 
