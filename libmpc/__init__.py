@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from libmpc.client.retry import RetryPolicy
     from libmpc.client.sync import Client
     from libmpc.cluster.local import LocalCluster
-    from libmpc.cluster.remote import Cluster, ServedModel
+    from libmpc.cluster.remote import Cluster
+    from libmpc.cluster.served import ServedModel
     from libmpc.deployment import Deployment
     from libmpc.errors import (
         AuthenticationError,
@@ -94,7 +95,8 @@ _HOMES = {
     "client.retry": "RetryPolicy",
     "client.sync": "Client",
     "cluster.local": "LocalCluster",
-    "cluster.remote": "Cluster ServedModel",
+    "cluster.remote": "Cluster",
+    "cluster.served": "ServedModel",
     "deployment": "Deployment",
     "errors": "AuthenticationError ConfigError ConflictError InputError IntegrityError LibmpcError "
     "LimitError ModelError ModelNotFoundError RangeError ServiceError UnavailableError",

@@ -11,8 +11,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeVar, get_args
 
 from libmpc.cluster.local_deployment import READY_SECONDS, running
-from libmpc.cluster.remote import Cluster, ServedModel
+from libmpc.cluster.remote import Cluster
 from libmpc.cluster.scaling import LocalServices
+from libmpc.cluster.served import ServedModel
 from libmpc.deployment_init import DEPLOYMENT_FILE
 from libmpc.errors import ConfigError
 

@@ -29,6 +29,7 @@ from libmpc.wire.signed import Signed
 if TYPE_CHECKING:
     from libmpc.cluster.push import Push
     from libmpc.graph.model import Model
+    from libmpc.wire.descriptor import Descriptor
 
 Action = Literal["serve", "stop", "delete"]
 COMMAND_LIFETIME_MS = 10 * 60_000
@@ -122,7 +123,11 @@ class OwnerSession:
 
     def digest(self, name: str) -> Operation[str]:
         """The digest of the model of that name, on both evaluators' word."""
-        return (yield from self._session.describe(name)).model
+        return (yield from self.describe(name)).model
+
+    def describe(self, name: str) -> Operation[Descriptor]:
+        """The descriptor of the model of that name, as both evaluators have signed it."""
+        return self._session.describe(name)
 
     def listed(self, name: str) -> Operation[tuple[str, ...]]:
         """The digests of all models that the gateway lists under a name.

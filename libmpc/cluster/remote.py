@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -14,8 +13,9 @@ from libmpc.client.connection import Connection
 from libmpc.client.retry import RetryPolicy
 from libmpc.client.runner import Runner
 from libmpc.client.session import Session
-from libmpc.cluster.operations import Action, OwnerSession
+from libmpc.cluster.operations import OwnerSession
 from libmpc.cluster.policy import Policy
+from libmpc.cluster.served import ServedModel, checked_count
 from libmpc.cluster.tokens import Desk
 from libmpc.errors import ConfigError, InputError, ModelError
 from libmpc.wire.lifetime import to_millis
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from libmpc.client.runner import PausingClock
     from libmpc.client.shell import Progress
     from libmpc.graph.model import Model
-    from libmpc.wire.descriptor import Descriptor
 
 PUSH_SECONDS = 900.0
 
@@ -127,9 +126,9 @@ class Cluster:
         name = model.name if name is None else name
         if num_requests is not None and not serve:
             raise InputError("num_requests goes with serve=True, or with ServedModel.serve")
-        policy = Policy(serve, _count(num_requests), output=output)
+        policy = Policy(serve, checked_count(num_requests), output=output)
         operation = self._owner.share(model, name, policy, replace, timeout)
-        return ServedModel(name, self._runner.run(operation, progress), self)
+        return self._served(name, self._runner.run(operation, progress))
 
     def models(self) -> list[ModelSummary]:
         """The models that the gateway lists, with their state.
@@ -146,7 +145,7 @@ class Cluster:
             ModelNotFoundError: no model of that name is stored.
             ServiceError: the deployment refused or did not answer.
         """
-        return ServedModel(name, self._runner.run(self._owner.digest(name)), self)
+        return self._served(name, self._runner.run(self._owner.digest(name)))
 
     def stored(self, name: str) -> list[ServedModel]:
         """All that the gateway lists under a name, also what is "incomplete".
@@ -158,7 +157,10 @@ class Cluster:
             ModelNotFoundError: no model of that name is stored.
             ServiceError: the deployment refused or did not answer.
         """
-        return [ServedModel(name, one, self) for one in self._runner.run(self._owner.listed(name))]
+        return [self._served(name, one) for one in self._runner.run(self._owner.listed(name))]
+
+    def _served(self, name: str, model: str) -> ServedModel:
+        return ServedModel(name, model, self._runner, self._owner)
 
     def tokens(self) -> list[TokenState]:
         """The tokens that the gateway knows, without their secrets. Needs an admin's token.
@@ -239,68 +241,3 @@ class Cluster:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self._path)!r})"
-
-
-@dataclass(frozen=True)
-class ServedModel:
-    """A model that the parties of a deployment hold in shares.
-
-    It stands for one push: once another model has replaced it, its methods raise
-    ``ModelNotFoundError``.
-
-    Attributes:
-        model: digest of its manifest (hex).
-    """
-
-    name: str
-    model: str
-    _cluster: Cluster = field(repr=False, compare=False)
-
-    def serve(self, num_requests: int | None = None) -> None:
-        """Answer queries: so many requests from now on, or without a limit until stopped.
-
-        Doing it again counts from the start.
-
-        Raises:
-            InputError: ``num_requests`` is not a positive whole number.
-            ServiceError: not all three parties have applied it.
-        """
-        self._command("serve", _count(num_requests))
-
-    def stop(self) -> None:
-        """Answer no more queries; the parties keep their shares.
-
-        Raises:
-            ServiceError: not all three parties have applied it.
-        """
-        self._command("stop", None)
-
-    def delete(self) -> None:
-        """Make all three parties delete their shares.
-
-        Raises:
-            ServiceError: not all three parties have applied it.
-        """
-        self._command("delete", None)
-
-    def describe(self) -> Descriptor:
-        """The model's descriptor, as both evaluators have signed it.
-
-        Raises:
-            ServiceError: the deployment refused or did not answer.
-        """
-        cluster = self._cluster
-        return cluster._runner.run(cluster._session.describe(self.name))
-
-    def _command(self, action: Action, num_requests: int | None) -> None:
-        cluster = self._cluster
-        operation = cluster._owner.command(self.name, self.model, action, num_requests)
-        cluster._runner.run(operation)
-
-
-def _count(num_requests: int | None) -> int | None:
-    if num_requests is None:
-        return None
-    if isinstance(num_requests, bool) or not isinstance(num_requests, int) or num_requests < 1:
-        raise InputError("num_requests must be a positive whole number, or None for no limit")
-    return num_requests

@@ -16,6 +16,9 @@ class Outgoing:
         stream: where the records go.
         sealer: makes them.
         sent: counts bytes on the stream.
+
+    Attributes:
+        closed: nothing is written any more.
     """
 
     def __init__(self, stream: ByteStream, sealer: Sealer, sent: Traffic) -> None:
@@ -23,7 +26,7 @@ class Outgoing:
         self._stream = stream
         self._sent = sent
         self._held: list[Buffer] = []
-        self._closed = False
+        self.closed = False
 
     def put(
         self,
@@ -48,9 +51,9 @@ class Outgoing:
 
     def close(self) -> None:
         """Write nothing any more."""
-        self._closed = True
+        self.closed = True
 
     def _let_go(self) -> None:
-        if self._held and not self._closed:
+        if self._held and not self.closed:
             self._stream.write(b"".join(self._held) if len(self._held) > 1 else self._held[0])
         self._held.clear()

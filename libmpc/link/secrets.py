@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from libmpc.link.errors import LinkError
-from libmpc.link.hello import PARTIES
+from libmpc.link.hello import PARTIES, REKEYS_SINCE
+from libmpc.link.records import RecordKey
 from libmpc.link.terms import LinkTerms
 
 STREAM, RERANDOMISE = b"stream secret", b"rerandomise secret"
+
+
+def frame_keys(terms: LinkTerms) -> tuple[RecordKey, RecordKey]:
+    """The keys of frames that leave, and of those that arrive."""
+    keys = terms.result.initiator_key, terms.result.responder_key
+    own, peers = keys if terms.initiator else keys[::-1]
+    rekeys = terms.minor >= REKEYS_SINCE
+    return RecordKey(own, rekeys=rekeys), RecordKey(peers, rekeys=rekeys)
 
 
 class LinkSecrets:

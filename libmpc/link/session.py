@@ -15,20 +15,18 @@ from collections.abc import Callable
 from libmpc.clock import Clock
 from libmpc.failure import describe
 from libmpc.link.errors import LinkEndedError, LinkError
-from libmpc.link.hello import REKEYS_SINCE
+from libmpc.link.heartbeat import until_silent
+from libmpc.link.kinds import END, HEARTBEAT, MAX_KIND
 from libmpc.link.outgoing import Outgoing
-from libmpc.link.pulse import Beat, Pulse
-from libmpc.link.records import Message, Opener, RecordKey, Sealer
-from libmpc.link.secrets import LinkSecrets
+from libmpc.link.pulse import Pulse
+from libmpc.link.records import Message, Opener, Sealer
+from libmpc.link.secrets import LinkSecrets, frame_keys
 from libmpc.link.stream import Buffer, ByteStream
 from libmpc.link.terms import LinkSettings, LinkTerms, Traffic
 
 logger = logging.getLogger(__name__)
 
 Handler = Callable[[Message], None]
-MAX_KIND = 253
-_HEARTBEAT = 254
-_END = 255
 # Shutting down is bounded in real time, whatever clock decides about the peer.
 _FLUSH_SECONDS = 0.5
 
@@ -52,8 +50,6 @@ class Link:
     def __init__(
         self, stream: ByteStream, terms: LinkTerms, clock: Clock, settings: LinkSettings
     ) -> None:
-        keys = terms.result.initiator_key, terms.result.responder_key
-        own_key, peer_key = keys if terms.initiator else keys[::-1]
         self.peer = terms.peer.index
         self.peer_triple = terms.peer.triple
         self.peer_key = terms.peer.public_key
@@ -69,8 +65,7 @@ class Link:
         self._stream = stream
         self._clock = clock
         self._settings = settings
-        rekeys = terms.minor >= REKEYS_SINCE
-        self._keys = RecordKey(own_key, rekeys=rekeys), RecordKey(peer_key, rekeys=rekeys)
+        self._keys = frame_keys(terms)
         self._out = Outgoing(stream, Sealer(self._keys[0]), self.sent)
         self._opener = Opener(self._keys[1], settings.max_message)
         self._early: Buffer = b""
@@ -195,7 +190,7 @@ class Link:
                     self.received.messages += 1
                     self.received.payload_bytes += len(message.payload)
                     self._handle(message)
-                elif message.kind == _END:
+                elif message.kind == END:
                     self._finish(None)
                 if self._over:
                     return
@@ -233,34 +228,28 @@ class Link:
         """
         if confirmation is not None:
             messages = list(self._opener.feed(confirmation))
-            if [message.kind for message in messages] != [_HEARTBEAT]:
+            if [message.kind for message in messages] != [HEARTBEAT]:
                 raise LinkError("the link broke: no confirmation")
             self.received.wire_bytes += len(confirmation)
         self._early = early
         self._stream.pause()
         self._stream.attach(self)
         if confirmation is None:
-            self._out.put(_HEARTBEAT, 0, 0)
+            self._out.put(HEARTBEAT, 0, 0)
         self._pulse.used = True
         self._task = asyncio.ensure_future(self._watch())
 
     async def _watch(self) -> None:
-        pulse = self._pulse
-        while not self._over:
-            await self._clock.sleep(pulse.seconds)
-            beat = pulse.tick(
-                sending=self._stream.unsent > 0,
-                reading=not self._paused,
-                records=self._opener.records,
-            )
-            if beat is Beat.DEAD:
-                reason = (
-                    f"nothing (whole) from {self.peer} for {self._settings.timeout:g} s or more"
-                )
-                self._finish(LinkError("the link broke: the peer is silent", reason=reason))
-            elif beat is Beat.SEND:
-                self._out.put(_HEARTBEAT, 0, 0)
-                pulse.used = False
+        await until_silent(
+            self._pulse,
+            self._clock,
+            self._stream,
+            self._out,
+            self._opener,
+            reading=lambda: not self._paused,
+        )
+        reason = f"nothing (whole) from {self.peer} for {self._settings.timeout:g} s or more"
+        self._finish(LinkError("the link broke: the peer is silent", reason=reason))
 
     def _gone(self) -> LinkError:
         if self.error is not None:
@@ -302,7 +291,7 @@ class Link:
         """
         if self.alive:
             self._ending = True
-            self._out.put(_END, 0, 0)
+            self._out.put(END, 0, 0)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_FLUSH_SECONDS):
                     await self._stream.room(0)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable
 
 from libmpc._version import __version__
 from libmpc.clock import Clock
 from libmpc.errors import ConflictError, IntegrityError, LibmpcError, UnavailableError
 from libmpc.party.catalog import Catalog
+from libmpc.party.condition import Condition
 from libmpc.party.desk import QueryDesk
 from libmpc.party.entry import Entry
 from libmpc.party.messages import (
@@ -24,9 +24,7 @@ from libmpc.party.messages import (
     PartyStatus,
     PoolLevel,
 )
-from libmpc.party.pool import PoolKey
 from libmpc.party.proofs import stored_manifest
-from libmpc.party.queries import Query
 from libmpc.party.records import Record
 from libmpc.sealing.hpke_keys import HpkeKeys
 from libmpc.wire.envelope import PushPlaintext
@@ -36,19 +34,6 @@ from libmpc.wire.manifest import model_digest
 from libmpc.wire.signed import Signed
 
 MAX_PUSH_LIFE_MS = 3_600_000
-
-
-class Condition(Protocol):
-    """How the party is at this moment."""
-
-    @property
-    def epoch(self) -> bytes | None: ...
-    @property
-    def reason(self) -> str: ...
-    @property
-    def submit(self) -> Callable[[Sequence[Query]], None] | None: ...
-    @property
-    def pool_levels(self) -> Mapping[PoolKey, int]: ...
 
 
 class Answers:

@@ -18,17 +18,17 @@ from dataclasses import replace
 
 from libmpc.clock import Clock
 from libmpc.deployment import Deployment
-from libmpc.errors import AuthenticationError, ConflictError, LibmpcError, ModelNotFoundError
+from libmpc.errors import ConflictError, LibmpcError, ModelNotFoundError
 from libmpc.identity.signing import SigningKey
+from libmpc.party.commands import check_any_owner, is_new, obeyed
 from libmpc.party.entry import Entry, load_entry
 from libmpc.party.handover import Handed, ModelInForce, check_record, check_share
 from libmpc.party.messages import Commit
 from libmpc.party.places import check_place, check_room, place_of
-from libmpc.party.proofs import check_owner, check_receipts, owner_of, pushed_manifest
+from libmpc.party.proofs import check_receipts, owner_of, pushed_manifest
 from libmpc.party.store import Period, Record, Store
 from libmpc.party.variants import Variants
 from libmpc.wire.command import Command
-from libmpc.wire.lifetime import check_lifetime
 from libmpc.wire.manifest import model_digest
 from libmpc.wire.receipt import Receipt
 from libmpc.wire.signed import Signed
@@ -224,36 +224,16 @@ class Catalog:
                 self._forget(command.model, signed)
                 return
             raise ModelNotFoundError(f"no model {command.name!r} is stored", status=404)
-        record = entry.record
-        check_owner(entry.manifest.owner, "command", signed)
-        if command.name != record.name:
-            raise ConflictError("the command names another model", status=409)
-        encoded = signed.encode()
-        if encoded == record.command:
+        if not is_new(entry, command, signed, None if from_peer else self._clock.now()):
             return
-        # SECURITY: a gateway that kept an old command must not be able to give it again.
-        if command.issued_ms <= record.command_ms:
-            raise ConflictError(
-                "a newer command was given for this model; check this machine's clock", status=409
-            )
-        if not from_peer:
-            now = self._clock.now()
-            check_lifetime("command", command.issued_ms, command.expires_ms, now)
         if command.action == "delete":
-            self._delete(command.model, encoded)
+            self._delete(command.model, signed.encode())
             return
-        serving = command.action == "serve"
-        limit = command.num_requests if serving else record.num_requests
-        self._store.set_serving(command.model, serving, limit, encoded, command.issued_ms)
-        changed = replace(
-            record,
-            serving=serving,
-            num_requests=limit,
-            served=0 if serving else record.served,
-            command=encoded,
-            command_ms=command.issued_ms,
+        record = obeyed(entry.record, command, signed)
+        self._store.set_serving(
+            command.model, record.serving, record.num_requests, signed.encode(), record.command_ms
         )
-        self._put(replace(entry, record=changed))
+        self._put(replace(entry, record=record))
 
     def _forget(self, model: str, signed: Signed) -> None:
         """Delete a model that only other parties have, such as after a restored backup, one that
@@ -265,14 +245,8 @@ class Catalog:
         owners = self._deployment.owners
         if (record := self.damaged.get(model) or self.prepared.get(model)) is not None:
             owners = (owner,) if (owner := owner_of(record)) else owners
-        for owner in owners:
-            try:
-                check_owner(owner, Command.LABEL, signed)
-            except AuthenticationError:
-                continue
-            self._delete(model, signed.encode())
-            return
-        raise AuthenticationError("the owner's signature is not valid", status=403)
+        check_any_owner(owners, signed)
+        self._delete(model, signed.encode())
 
     def _delete(self, model: str, command: bytes) -> None:
         self._store.delete(model, command)

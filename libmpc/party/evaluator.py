@@ -6,10 +6,9 @@ begins and closed when it ends; nothing of it survives into the next.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from time import perf_counter
@@ -18,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libmpc.errors import LibmpcError
-from libmpc.failure import describe
 from libmpc.link import Buffer, Message
 from libmpc.party.catalog import Catalog
 from libmpc.party.desk import QueryDesk
 from libmpc.party.entry import Entry
+from libmpc.party.epoch_tasks import EpochTasks
 from libmpc.party.keys import CORRELATED, LEAVING, bundle_stream
 from libmpc.party.messages import BundleHeader, Kind, RunAbort, RunHeader
 from libmpc.party.meters import Meters
@@ -85,7 +84,8 @@ class Evaluator:
         self._compute = Compute()
         self._programs = Programs()
         self._runs: dict[int, Run] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = EpochTasks(meters)
+        self.spawn = self._tasks.spawn
         self._closed = False
 
     @property
@@ -108,8 +108,7 @@ class Evaluator:
         self._closed = True
         for run in list(self._runs.values()):
             run.abort(RunAborted())
-        for task in self._tasks:
-            task.cancel()
+        self._tasks.close()
         self.pool.reset()
 
     # ---- frames of the other evaluator
@@ -296,21 +295,3 @@ class Evaluator:
 
     def _stream(self, secret: bytes, purpose: str, model: str, bundle: int) -> Stream:
         return bundle_stream(secret, self._secrets.epoch, purpose, model, bundle)
-
-    def spawn(self, work: Coroutine[None, None, None]) -> None:
-        """Run ``work`` for as long as the epoch lasts."""
-        if self._closed:
-            work.close()
-            return
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._finished)
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.meters.failed(error)
-            if isinstance(error, LibmpcError):
-                log.warning("a run or a bundle came to nothing: %s", error)
-            else:
-                log.error("a run or a bundle failed: %s", describe(error))

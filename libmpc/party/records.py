@@ -2,9 +2,8 @@
 
 SQLite with a write-ahead log and ``synchronous=FULL``: a commit that has returned survives
 ``kill -9`` and a loss of power. Every transaction ends with a MAC over all records and a number
-that rises by one, so that a damaged database is noticed where it is opened. SQLite cannot notice
-that the end of its log is damaged, it takes an older state for the newest; so the number is also
-noted in a file beside it.
+that rises by one, so that a damaged database is noticed where it is opened; the number is also
+noted in a file beside it (see ``newest``).
 """
 
 from __future__ import annotations
@@ -19,15 +18,13 @@ from pathlib import Path
 
 from libmpc.disk import Disk
 from libmpc.errors import ConfigError
-from libmpc.identity.storage_keys import KEY_ID_BYTES, MAGIC_BYTES, NEWEST
+from libmpc.party.newest import NUMBER_BYTES, Newest
 from libmpc.party.vault import Vault
 
 FORMAT = 2
 DATABASE = "party.sqlite"
 SHARES = "shares"
 
-_NEWEST_MAGIC = b"LMPCnew1"
-_NUMBER_BYTES = 8
 _MODELS = """CREATE TABLE models (
     model TEXT PRIMARY KEY,
     name TEXT NOT NULL,
@@ -99,6 +96,7 @@ class Records:
         self._directory = directory
         self._vault = vault
         self._disk = disk
+        self._newest = Newest(directory, vault, disk)
         self._lock = threading.Lock()
         self._number = 0
         self._rows: dict[str, bytes] = {}  # digest of each record, by model
@@ -185,7 +183,7 @@ class Records:
         )
         self._disk.commit(self._db)
         self._number, self._rows, self._dead = number, rows, dead
-        self._note()
+        self._newest.note(number)
 
     @staticmethod
     def _with(
@@ -197,19 +195,9 @@ class Records:
                 both.pop(model, None)
         return both
 
-    def _note(self) -> None:
-        # After the commit and not flushed: it may lag behind and never be ahead.
-        number = self._number.to_bytes(_NUMBER_BYTES)
-        mac = self._vault.mac(NEWEST, [number])
-        note = _NEWEST_MAGIC + self._vault.key_id + number + mac
-        with contextlib.suppress(OSError):
-            self._disk.note(self._directory / NEWEST, note)
-
     def _check_new(self) -> None:
         # What no record names is erased; a database that was lost must not have that effect.
-        if NEWEST in self._disk.names(self._directory) or self._disk.names(
-            self._directory / SHARES
-        ):
+        if self._newest.there or self._disk.names(self._directory / SHARES):
             raise ConfigError(
                 f"{self._directory}: there are shares and no records of them, {DATABASE} is empty"
                 " or gone; restore this party's data from a backup (operations.md, Backup)"
@@ -231,34 +219,10 @@ class Records:
         fields = _fields(self._number, self._rows, self._dead)
         if not self._vault.check_mac("records", fields, mac, key_id):
             raise _damaged(place)
-        self._check_newest()
+        self._newest.check(self._number)
         if key_id != self._vault.key_id:
             with self.transaction():
                 pass  # the MAC under the first key
-
-    def _check_newest(self) -> None:
-        path = self._directory / NEWEST
-        if NEWEST not in self._disk.names(self._directory):
-            return
-        note = b"".join(self._disk.read(path, 1 << 12))
-        if not any(note):
-            return  # made just before the power went
-        head = MAGIC_BYTES + KEY_ID_BYTES
-        number, mac = note[head : head + _NUMBER_BYTES], note[head + _NUMBER_BYTES :]
-        key_id = note[MAGIC_BYTES:head]
-        if not note.startswith(_NEWEST_MAGIC) or not self._vault.check_mac(
-            NEWEST, [number], mac, key_id
-        ):
-            raise ConfigError(
-                f"{path} is damaged. The records themselves are not; remove this file and start"
-                " again"
-            )
-        if int.from_bytes(number) > self._number:
-            raise ConfigError(
-                f"{self._directory}: the newest changes are gone from the database: its log is"
-                " damaged, or an older copy was put back into a newer folder. To go on with what"
-                f" is there, remove {path}; operations.md says what that means"
-            )
 
     def _known(self, models: tuple[str, ...]) -> tuple[dict[str, bytes], dict[str, bytes]]:
         return (
@@ -275,7 +239,7 @@ class Records:
 
 
 def _fields(number: int, rows: dict[str, bytes], dead: dict[str, bytes]) -> list[bytes]:
-    head = number.to_bytes(_NUMBER_BYTES) + len(rows).to_bytes(_NUMBER_BYTES)
+    head = number.to_bytes(NUMBER_BYTES) + len(rows).to_bytes(NUMBER_BYTES)
     return [head, b"".join(sorted(rows.values())), b"".join(sorted(dead.values()))]
 
 
@@ -290,7 +254,7 @@ def _digest(row: tuple[object, ...]) -> bytes:
 
 
 def _is_seal(number: object, key_id: object, mac: object) -> bool:
-    fits = isinstance(number, int) and 0 <= number < 1 << (8 * _NUMBER_BYTES - 1)
+    fits = isinstance(number, int) and 0 <= number < 1 << (8 * NUMBER_BYTES - 1)
     return fits and isinstance(key_id, bytes) and isinstance(mac, bytes)
 
 

@@ -101,7 +101,7 @@ async def _serve(settings: PartySettings) -> None:
         health_app(
             "libmpc party",
             __version__,
-            lambda: node.reason,
+            lambda: node.condition.reason,
             registry,
             settings.metrics_token_sha256,
         ),

@@ -27,29 +27,29 @@ class PartyReader:
 
     def __call__(self) -> Iterator[Sample]:
         node = self._node
-        yield families.READY, [], 0 if node.reason else 1
+        yield families.READY, [], 0 if node.condition.reason else 1
         yield families.MODELS, [], len(node.catalog.entries)
         yield families.ALARM, [], int(bool(node.alarm))
         yield families.DAMAGED, [], len(node.catalog.damaged)
-        yield families.STORAGE_ERRORS, [], node.storage_errors
+        yield families.STORAGE_ERRORS, [], node.store.refusals + node.auditor.refusals
         yield families.KEY_AGE, [], node.key_age
         yield families.EPOCHS, [], node.peers.epochs
         for peer in sorted({0, 1, 2} - {node.index}):
             yield families.LINK_UP, [str(peer)], int(peer in node.peers.links)
         yield from self._mirror()
-        yield families.GATEWAY_LINKS, [], node.gateways
+        yield families.GATEWAY_LINKS, [], len(node.door.gateways)
         yield from families.LINKS.read(
             node.traffic, lambda p: "gateway" if p == GATEWAY else str(p)
         )
         yield families.POOL_LIMIT, [], node.settings.role.max_pool_bytes
-        yield families.STREAMS, [], node.streams
+        yield families.STREAMS, [], node.role.streams
         yield from self._work()
         yield from self._pool()
         yield from self._by_model()
 
     def _mirror(self) -> Iterable[Sample]:
-        if (replica := self._node.replica) is None:
-            yield families.REPLICAS, [], len(self._node.primary.links)
+        if (replica := self._node.siblings.replica) is None:
+            yield families.REPLICAS, [], len(self._node.siblings.primary.links)
             return
         yield families.PRIMARY_UP, [], int(replica.linked)
         yield families.CAUGHT_UP, [], 0 if replica.reason else 1
@@ -85,7 +85,7 @@ class PartyReader:
         yield families.RUN_IMAGES, [], meters.run_images
 
     def _pool(self) -> Iterable[Sample]:
-        find, levels = self._node.catalog.find, self._node.pool_levels
+        find, levels = self._node.catalog.find, self._node.role.levels
         ready: Counter[tuple[str, int]] = Counter()
         size = 0
         # An empty pool shows as 0, and not as nothing; the dealer has none.
@@ -100,7 +100,7 @@ class PartyReader:
             yield families.POOL_BUNDLES, [name, str(rung)], count
         yield families.POOL_BYTES, [], size
         wanted: Counter[tuple[str, int]] = Counter()
-        for (variant, rung), target in self._node.pool_targets.items():
+        for (variant, rung), target in self._node.role.targets.items():
             if (entry := find(variant)) is not None:
                 wanted[entry.record.name, rung] += target
         for (name, rung), count in wanted.items():

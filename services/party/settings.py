@@ -14,7 +14,7 @@ from libmpc.errors import ConfigError
 from libmpc.identity.storage_keys import STORAGE_KEY, StorageKeys
 from libmpc.identity.yamlfile import read_mapping
 from libmpc.link import LinkSettings
-from libmpc.party.node import NodeSettings
+from libmpc.party.node_settings import NodeSettings
 from libmpc.party.settings import RoleSettings
 from libmpc.wire.envelope import MAX_MESSAGE_BYTES
 from services.common.settings import ServiceSettings

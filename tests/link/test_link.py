@@ -10,8 +10,8 @@ from collections.abc import Callable
 import pytest
 
 from libmpc.link import Inbox, LinkSettings, Message
+from libmpc.link.kinds import MAX_KIND
 from libmpc.link.records import INVALID, MAX_RECORD_BYTES
-from libmpc.link.session import MAX_KIND
 from tests.link.support import broken, pair
 from tests.manual_clock import settle
 

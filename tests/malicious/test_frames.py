@@ -21,7 +21,7 @@ from libmpc.link import Message
 from libmpc.party import keys
 from libmpc.party.evaluator import RoleSettings
 from libmpc.party.messages import Kind, RunAbort
-from libmpc.party.node import NodeSettings
+from libmpc.party.node_settings import NodeSettings
 from tests.malicious.stolen import StreamCounter
 from tests.party.test_streaming import DEEP, DEEP_WEIGHTS, reference, rows
 from tests.party.triple import FAST, Gateway, Refused, Triple, triple

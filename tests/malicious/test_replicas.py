@@ -43,7 +43,7 @@ def attack(work: Attack, directory: Path) -> None:
             model = await gateway.push(PLAN, WEIGHTS)
             epoch = parties.nodes[0].peers.epoch
             await work(parties, gateway, model)
-            assert all(not node.primary.links for node in parties.nodes.values())
+            assert all(not node.siblings.primary.links for node in parties.nodes.values())
             assert {node.peers.epoch for node in parties.nodes.values()} == {epoch}
             await right(gateway)
 
@@ -93,7 +93,7 @@ def test_an_organisations_own_process_gets_its_share(tmp_path: Path) -> None:
             async with played(link) as primary:
                 assert await primary.fetch(model) is not None
             node = parties.nodes[party]
-            await until(lambda node=node: not node.primary.links)  # type: ignore[misc]
+            await until(lambda node=node: not node.siblings.primary.links)  # type: ignore[misc]
 
     attack(work, tmp_path)
 
@@ -145,7 +145,7 @@ def test_the_right_key_counts_from_another_triple_only(tmp_path: Path) -> None:
                 local = LocalIdentity(0, key_of(tmp_path, 0), parties.deployment.id, triple=number)
                 await turned_away(there, 1, local)
             await right(await second.gateway())
-        await until(lambda: not any(node.primary.links for node in parties.nodes.values()))
+        await until(lambda: not any(node.siblings.primary.links for node in parties.nodes.values()))
 
     attack(work, tmp_path)
 
@@ -212,7 +212,7 @@ def test_a_recorded_handshake_opens_nothing(tmp_path: Path) -> None:
         async with played(link) as primary:
             assert await primary.fetch(model) is not None
         node = parties.nodes[0]
-        await until(lambda: not node.primary.links)
+        await until(lambda: not node.siblings.primary.links)
         again = visit(parties, 0)
         for data in sent:
             again.write(data)
@@ -220,7 +220,7 @@ def test_a_recorded_handshake_opens_nothing(tmp_path: Path) -> None:
         # Its hello, an answer to the first message, and a refusal; no record of the link.
         assert len(got) < 300
         assert got.endswith(b"\0\0")
-        assert not node.primary.links
+        assert not node.siblings.primary.links
 
     attack(work, tmp_path)
 
@@ -241,7 +241,7 @@ def test_a_stolen_handshake_key_reads_no_share(tmp_path: Path) -> None:
             for start in range(0, len(share) - 15, 16):
                 assert share[start : start + 16] not in view
             node = parties.nodes[party]
-            await until(lambda node=node: not node.primary.links)  # type: ignore[misc]
+            await until(lambda node=node: not node.siblings.primary.links)  # type: ignore[misc]
 
     attack(work, tmp_path)
 
@@ -298,7 +298,7 @@ def test_a_replica_that_says_something_else_is_cut_off(
         link.post(post[0], 1, 0, post[1])
         await link.wait_closed()
         node = parties.nodes[0]
-        await until(lambda: not node.primary.links)
+        await until(lambda: not node.siblings.primary.links)
 
     attack(work, tmp_path)
 
@@ -310,12 +310,12 @@ def test_a_replica_has_one_question_at_a_time_and_one_link(tmp_path: Path) -> No
         for link in links[:-1]:
             link.start(lambda message: None)
             await link.wait_closed()
-        assert set(node.primary.links) == {7}
+        assert set(node.siblings.primary.links) == {7}
         links[-1].start(lambda message: None)
         for number in range(2):
             links[-1].post(Kind.FETCH, number, 0, bytes.fromhex(model))
         await links[-1].wait_closed()
-        await until(lambda: not node.primary.links and not node.primary._busy)
+        await until(lambda: not node.siblings.primary.links and not node.siblings.primary._busy)
 
     attack(work, tmp_path)
 
@@ -326,7 +326,7 @@ def test_a_stolen_gateways_flood_costs_one_question_at_a_time(tmp_path: Path) ->
             await (await parties.gateway()).push(PLAN, WEIGHTS)
             other = await second.gateway()
             await other.sync()
-            replica, asked = second.nodes[0].replica, 0
+            replica, asked = second.nodes[0].siblings.replica, 0
             assert replica is not None
             assert replica._link is not None
             report = replica._link.report

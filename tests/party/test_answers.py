@@ -12,7 +12,7 @@ import pytest
 from libmpc.answers import plain
 from libmpc.errors import InputError, UnavailableError
 from libmpc.outputs import parse
-from libmpc.party import node
+from libmpc.party import greetings
 from libmpc.party.messages import Kind
 from libmpc.party.queries import Query
 from tests.party.test_queries import inputs, statuses
@@ -109,12 +109,12 @@ def test_bundles_are_kept_ready_for_what_the_owner_allows(tmp_path: Path) -> Non
             key = f"{model}:label", 1
             for party in (0, 1):
                 node = parties.nodes[party]
-                await until(lambda node=node: node.pool_levels.get(key, 0) > 1)  # type: ignore[misc]
-                assert {variant for variant, _ in node.pool_levels} == {key[0]}
+                await until(lambda node=node: node.role.levels.get(key, 0) > 1)  # type: ignore[misc]
+                assert {variant for variant, _ in node.role.levels} == {key[0]}
             await gateway.query(inputs(), output="topk:1")
-            await until(lambda: (f"{model}:topk:1", 1) in parties.nodes[1].pool_levels)
+            await until(lambda: (f"{model}:topk:1", 1) in parties.nodes[1].role.levels)
             await gateway.command(model, "stop")
-            await until(lambda: not parties.nodes[0].pool_levels)
+            await until(lambda: not parties.nodes[0].role.levels)
 
     asyncio.run(main())
 
@@ -188,7 +188,7 @@ def test_what_a_full_disk_refused_is_taken_over_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Party 1 hears of a deletion from party 0 once only, and its disk is full then."""
-    monkeypatch.setattr(node, "ABSORB_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(greetings, "ABSORB_AGAIN_SECONDS", 0.01)
 
     async def main() -> None:
         async with triple(tmp_path) as parties:

@@ -16,7 +16,7 @@ from libmpc.clock import SystemClock
 from libmpc.party import audits, dealer, keys
 from libmpc.party.alarm import Alarm
 from libmpc.party.messages import Coin, Kind, Toss
-from libmpc.party.node import NodeSettings
+from libmpc.party.node_settings import NodeSettings
 from libmpc.party.settings import RoleSettings
 from libmpc.prg import Stream
 from libmpc.wire.errors import WireError
@@ -40,7 +40,7 @@ def test_audited_bundles_are_never_used_and_answers_stay_right(
     async def main() -> None:
         async with triple(tmp_path, settings=HALF) as parties:
             gateway = await parties.gateway()
-            leader: Any = parties.nodes[0]._role
+            leader: Any = parties.nodes[0].role.now
             begin, taken = leader._audits.begin, leader.pool._remove
 
             def began(number: int, header: Any) -> None:

@@ -122,7 +122,7 @@ def test_secrets_that_were_stored_would_make_key_streams_again(
 
 def _watch(parties: Triple, bundles: Counter[tuple[bytes, str, int]], model: str) -> None:
     """Note every bundle that party 0 spends in this epoch."""
-    leader: Any = parties.nodes[0]._role
+    leader: Any = parties.nodes[0].role.now
     epoch = parties.nodes[0].peers.epoch
     assert epoch is not None
     open_run = leader._open_run
@@ -163,7 +163,7 @@ def test_two_restored_evaluators_hear_it_from_the_dealer(tmp_path: Path) -> None
             gateway = await _back_up(parties, tmp_path / "backup", 0, 1)
             await _ask(gateway, 5)
             for index in (0, 1):
-                parties.nodes[index]._tell_counts()  # as every 20 seconds
+                parties.nodes[index]._greetings.tell_counts()  # as every 20 seconds
             dealer = parties.nodes[2].catalog
             await until(lambda: dealer.entries[model].record.served == 5)
             gateway = await _restore(parties, tmp_path / "backup", 0, 1)

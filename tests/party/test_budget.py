@@ -17,7 +17,7 @@ from libmpc.link import connect as open_link
 from libmpc.party.budget import SHORT_BYTES, Account, MessageBudget
 from libmpc.party.framing import join
 from libmpc.party.messages import Kind
-from libmpc.party.node import NodeSettings
+from libmpc.party.node_settings import NodeSettings
 from libmpc.wire.headers import PushHeader
 from libmpc.wire.signed import Signed
 from tests.party.test_queries import PLAN, WEIGHTS, inputs
@@ -66,7 +66,7 @@ async def begun(directory: Path, parties: Triple) -> list[Unfinished]:
         await open_link(parties._connect(GATEWAY, 0), local, remote, settings=QUIET)
         for _ in range(LINKS)
     ]
-    await until(lambda: len(parties.nodes[0]._door.gateways) == LINKS)
+    await until(lambda: len(parties.nodes[0].door.gateways) == LINKS)
     return [Unfinished(link) for link in links]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from libmpc.party import keys
-from libmpc.party.node import NodeSettings
+from libmpc.party.node_settings import NodeSettings
 from libmpc.party.settings import RoleSettings
 from libmpc.prg import Stream
 from tests.party.test_queries import PLAN, WEIGHTS, inputs, statuses
@@ -108,7 +108,7 @@ def test_a_bundle_that_party_1_refuses_is_gone(tmp_path: Path) -> None:
             gateway = await parties.gateway()
             await gateway.push(PLAN, WEIGHTS)
             await gateway.query(inputs())
-            roles: Any = [parties.nodes[p]._role for p in (0, 1)]
+            roles: Any = [parties.nodes[p].role.now for p in (0, 1)]
             pools = roles[0].pool, roles[1].pool
 
             def full() -> bool:

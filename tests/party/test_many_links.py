@@ -60,7 +60,7 @@ def test_links_of_gateways_are_bounded(tmp_path: Path, monkeypatch: pytest.Monke
             await asyncio.gather(*(link.close() for link in links))
 
             async def free() -> None:
-                while len(parties.nodes[0]._door.gateways) > 0:  # noqa: ASYNC110, nothing tells of it
+                while len(parties.nodes[0].door.gateways) > 0:  # noqa: ASYNC110, nothing tells of it
                     await asyncio.sleep(0)
 
             await asyncio.wait_for(free(), 5)

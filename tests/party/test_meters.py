@@ -109,7 +109,7 @@ def test_what_is_answered_makes_no_series(tmp_path: Path) -> None:
                 assert value("party_runs_total", **key, outcome="finished") == len(asked)
                 assert value("party_bundles_used_total", **key) == len(asked)
                 assert set(node.meters.keys) == {(model, 1)}
-                held = [count for (_, rung), count in node.pool_levels.items() if rung == 1]
+                held = [count for (_, rung), count in node.role.levels.items() if rung == 1]
                 assert value("party_pool_bundles", **key) == sum(held)
             registry = party_registry(parties.nodes[2])
             samples = (sample for metric in registry.collect() for sample in metric.samples)
@@ -148,9 +148,9 @@ def test_traffic_goes_on_counting_over_links_that_come_and_go(tmp_path: Path) ->
             before = value("party_link_messages_total", peer="1", direction="sent")
             assert before
             assert value("party_link_up", peer="1") == 1
-            epoch = parties.nodes[0].epoch
+            epoch = parties.nodes[0].peers.epoch
             await parties.streams[0, 1].close()
-            await until(lambda: parties.nodes[0].epoch not in (None, epoch))
+            await until(lambda: parties.nodes[0].peers.epoch not in (None, epoch))
             await parties.ready()
             assert value("party_links_total", peer="1") == 2
             assert (value("party_link_messages_total", peer="1", direction="sent") or 0) > before
@@ -166,7 +166,7 @@ def test_a_deleted_model_leaves_nothing(tmp_path: Path) -> None:
             model = await gateway.push(PLAN, WEIGHTS)
             await gateway.query(inputs())
             node = parties.nodes[0]
-            await until(lambda: node.pool_levels.get((model, 1), 0) >= 1)
+            await until(lambda: node.role.levels.get((model, 1), 0) >= 1)
             size = values(parties, 0)("party_pool_bytes") or 0
             assert size >= sum(prepared_sizes(PLAN, 1).values())
             await gateway.command(model, "stop")

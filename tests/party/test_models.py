@@ -253,7 +253,7 @@ def test_bundles_for_a_model_that_one_evaluator_does_not_hold_yet(tmp_path: Path
             parties.nodes[1].peers._greeted = lambda *_: None
             for party in (0, 2):
                 await gateway.commit(party, model, receipts)
-            follower = parties.nodes[1]._role  # type: ignore[union-attr]
+            follower = parties.nodes[1].role.now  # type: ignore[union-attr]
             await until(lambda: follower._declined)
             await gateway.commit(1, model, receipts)
             for _ in range(12):  # more than a pool holds

@@ -11,7 +11,7 @@ import pytest
 
 from libmpc.link import LinkSettings
 from libmpc.party.messages import Kind
-from libmpc.party.node import NodeSettings
+from libmpc.party.node_settings import NodeSettings
 from tests.party.triple import Gateway, Refused, expected, perceptron, triple, until
 
 PLAN, WEIGHTS = perceptron()

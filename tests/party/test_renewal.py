@@ -124,7 +124,7 @@ def test_a_gateway_whose_key_was_replaced_is_cut_off(tmp_path: Path) -> None:
             await until(lambda: not any(link.alive for link in gateway.links.values()))
             with pytest.raises(LinkError):
                 await parties.gateway()
-            assert all(node.gateways == 0 for node in parties.nodes.values())
+            assert all(not node.door.gateways for node in parties.nodes.values())
 
     asyncio.run(main())
 

@@ -23,7 +23,7 @@ async def not_here(gateway: Gateway) -> None:
 
 def kept_for(parties: Triple) -> list[str]:
     """The models that party 0 has bundles dealt for."""
-    leader = parties.nodes[0]._role
+    leader = parties.nodes[0].role.now
     assert leader is not None
     return leader.served  # type: ignore[attr-defined, no-any-return]
 

@@ -146,7 +146,7 @@ def test_it_goes_on_without_its_primary_and_follows_again(tmp_path: Path) -> Non
         model = await gateway.push(PLAN, WEIGHTS)
         await other.sync()
         await first.stop(0)
-        replica = second.nodes[0].replica
+        replica = second.nodes[0].siblings.replica
         assert replica is not None
         await until(lambda: not replica.linked)
         assert replica.behind > 0
@@ -184,17 +184,17 @@ def test_after_a_start_nothing_is_answered_before_it_has_caught_up(tmp_path: Pat
         await second.ready()
         other = await second.gateway()
         reason = "party 0 of triple 1 has yet to fetch what is in force at triple 0"
-        assert second.nodes[0].reason.startswith(reason)
+        assert second.nodes[0].condition.reason.startswith(reason)
         status = await other.status(0)
         assert not status.ready
         assert status.reason.startswith(reason)
-        await until(lambda: not second.nodes[1].reason)
+        await until(lambda: not second.nodes[1].condition.reason)
         (futures,) = await other.send([query])
         replies = await asyncio.gather(*futures, return_exceptions=True)
         # Party 0 does not know yet, and says so; party 1 knows.
         assert [r.status for r in replies if isinstance(r, Refused)] == [503, 409]
         first.start(0)
-        await until(lambda: not second.nodes[0].reason)
+        await until(lambda: not second.nodes[0].condition.reason)
         assert names(second) == [[], [], []]
 
     run(tmp_path, work)
@@ -208,7 +208,7 @@ def test_a_replica_with_nothing_left_on_its_disk_catches_up_again(tmp_path: Path
         shutil.rmtree(tmp_path / "party1" / second.data)
         second.start(1)
         await second.ready()
-        await until(lambda: not second.nodes[1].reason)
+        await until(lambda: not second.nodes[1].condition.reason)
         await right(await second.gateway())
 
     run(tmp_path, work)
@@ -224,7 +224,7 @@ def test_a_damaged_share_is_fetched_again(tmp_path: Path) -> None:
         second.start(0)
         assert list(second.nodes[0].catalog.damaged) == [model]
         await second.ready()
-        await until(lambda: not second.nodes[0].reason)
+        await until(lambda: not second.nodes[0].condition.reason)
         assert not second.nodes[0].catalog.damaged
         await right(await second.gateway())
 
@@ -268,7 +268,7 @@ def test_keys_are_replaced_one_process_after_the_other(tmp_path: Path, new_first
         use_keys(tmp_path / "party0")
         both = (first, second)
         await renewed(both[new_first])
-        replica = second.nodes[0].replica
+        replica = second.nodes[0].siblings.replica
         assert replica is not None
         await first.ready()
         model = await (await first.gateway()).push(PLAN, WEIGHTS)

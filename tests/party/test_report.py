@@ -17,7 +17,7 @@ def test_a_report_has_the_status_the_clock_and_the_pools(tmp_path: Path) -> None
             gateway = await parties.gateway()
             await gateway.push(PLAN, WEIGHTS)
             await gateway.query(inputs(1))
-            await until(lambda: all(parties.nodes[p].pool_levels for p in (0, 1)))
+            await until(lambda: all(parties.nodes[p].role.levels for p in (0, 1)))
             for party in range(3):
                 node = parties.nodes[party]
                 report = PartyReport.parse(await gateway.ask(party, Kind.STATUS, b"1"))
@@ -28,6 +28,6 @@ def test_a_report_has_the_status_the_clock_and_the_pools(tmp_path: Path) -> None
                 assert abs(report.clock_ms / 1000 - parties.clock.now()) < 60
                 assert bool(report.pools) == (party != 2)
                 levels = {(pool.model, pool.rung): pool.ready for pool in report.pools}
-                assert levels == {("mnist", r): n for (_, r), n in node.pool_levels.items()}
+                assert levels == {("mnist", r): n for (_, r), n in node.role.levels.items()}
 
     asyncio.run(main())

@@ -15,7 +15,7 @@ from libmpc.fixedpoint import decode, encode
 from libmpc.graph.plan import DenseStep, InputStep, OutputStep, Plan, ReluStep, Step
 from libmpc.graph.reference import run_reference
 from libmpc.party.dealer import Dealer
-from libmpc.party.node import NodeSettings
+from libmpc.party.node_settings import NodeSettings
 from libmpc.party.settings import RoleSettings
 from libmpc.party.streams import Window
 from libmpc.runtime import correction_sizes
@@ -71,7 +71,7 @@ async def deployment(directory: Path, settings: NodeSettings) -> AsyncIterator[t
 
 
 def role(parties: Triple, party: int) -> Any:
-    found: Any = parties.nodes[party]._role
+    found: Any = parties.nodes[party].role.now
     return found
 
 
@@ -170,7 +170,7 @@ def test_a_query_whose_time_is_up_stops_the_dealer(
 ) -> None:
     async def main() -> None:
         async with deployment(tmp_path, streaming()) as (parties, gateway):
-            epoch = parties.nodes[0].epoch
+            epoch = parties.nodes[0].peers.epoch
             gate = Gate(monkeypatch)
             query = await gateway.seal_query(rows(), "deep")
             (answer,) = await gateway.send([query], timeout_ms=300)
@@ -179,7 +179,7 @@ def test_a_query_whose_time_is_up_stops_the_dealer(
             await until(lambda: nothing_left(parties))
             gate.open()
             assert np.array_equal(await gateway.query(rows(), "deep"), reference(rows()))
-            assert parties.nodes[0].epoch == epoch
+            assert parties.nodes[0].peers.epoch == epoch
 
     asyncio.run(main())
 
@@ -187,7 +187,7 @@ def test_a_query_whose_time_is_up_stops_the_dealer(
 def test_corrections_of_a_stream_that_has_ended_are_ignored(tmp_path: Path) -> None:
     async def main() -> None:
         async with deployment(tmp_path, streaming(1 << 20)) as (parties, gateway):
-            epoch = parties.nodes[0].epoch
+            epoch = parties.nodes[0].peers.epoch
             # Party 1 hears of the bundle and its corrections only after the run has ended.
             parties.streams[2, 1].held = True
             query = await gateway.seal_query(rows(), "deep")
@@ -196,7 +196,7 @@ def test_corrections_of_a_stream_that_has_ended_are_ignored(tmp_path: Path) -> N
             parties.streams[2, 1].release()
             await until(lambda: nothing_left(parties))
             assert np.array_equal(await gateway.query(rows(), "deep"), reference(rows()))
-            assert parties.nodes[0].epoch == epoch
+            assert parties.nodes[0].peers.epoch == epoch
 
     asyncio.run(main())
 
@@ -219,7 +219,7 @@ def test_an_evaluator_that_does_not_hold_the_model_yet(tmp_path: Path) -> None:
     async def main() -> None:
         async with triple(tmp_path, settings=streaming()) as parties:
             gateway = await parties.gateway()
-            epoch = parties.nodes[0].epoch
+            epoch = parties.nodes[0].peers.epoch
             keys = [await gateway.key(p) for p in range(3)]
             header, envelopes, model = gateway.make_push(DEEP, DEEP_WEIGHTS, keys, "deep")
             receipts = [await gateway.prepare(p, header, envelopes[p]) for p in range(3)]
@@ -237,7 +237,7 @@ def test_an_evaluator_that_does_not_hold_the_model_yet(tmp_path: Path) -> None:
             gateway.describe = fetch  # type: ignore[method-assign]
             await gateway.commit(1, model, receipts)
             assert np.array_equal(await gateway.query(rows(), "deep"), reference(rows()))
-            assert parties.nodes[0].epoch == epoch
+            assert parties.nodes[0].peers.epoch == epoch
 
     asyncio.run(main())
 

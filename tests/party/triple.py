@@ -49,7 +49,8 @@ from libmpc.party.messages import (
     PartyStatus,
     Refusal,
 )
-from libmpc.party.node import NodeSettings, PartyNode
+from libmpc.party.node import PartyNode
+from libmpc.party.node_settings import NodeSettings
 from libmpc.party.store import Store
 from libmpc.party.vault import Vault
 from libmpc.protocol import share_weights
@@ -206,7 +207,7 @@ async def replicas(first: Triple, number: int = 1, **options: object) -> AsyncIt
     parties = Triple(first.directory, number=number, first=first, **values)  # type: ignore[arg-type]
     parties.start()
     await parties.ready()
-    await until(lambda: not any(node.reason for node in parties.nodes.values()))
+    await until(lambda: not any(node.condition.reason for node in parties.nodes.values()))
     try:
         yield parties
     finally:

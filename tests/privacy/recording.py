@@ -23,7 +23,7 @@ from libmpc.fixedpoint import encode
 from libmpc.link import Link
 from libmpc.party import evaluator, roles
 from libmpc.party.messages import Kind
-from libmpc.party.node import NodeSettings
+from libmpc.party.node_settings import NodeSettings
 from libmpc.party.run import stack
 from libmpc.party.settings import RoleSettings
 from libmpc.prg import Stream

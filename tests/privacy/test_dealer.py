@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from libmpc.party.messages import Kind
-from libmpc.party.node import NodeSettings
+from libmpc.party.node_settings import NodeSettings
 from libmpc.party.settings import RoleSettings
 from libmpc.runtime import warm_up
 from tests.party.triple import FAST, expected, triple, until
@@ -33,7 +33,7 @@ async def ask(directory: Path, recording: Recording, value: float, role: RoleSet
     settings = NodeSettings(link=FAST, role=role)
     async with triple(directory, settings=settings) as parties:
         gateway = await parties.gateway()
-        await until(lambda: parties.nodes[0].submit and parties.nodes[1].submit)
+        await until(lambda: parties.nodes[0].condition.submit and parties.nodes[1].condition.submit)
         of_links = sum(f.receiver == 2 and f.kind in OF_LINKS for f in recording.frames)
         for rows in ROWS:
             await until(lambda: idle(parties))
@@ -45,7 +45,7 @@ async def ask(directory: Path, recording: Recording, value: float, role: RoleSet
 
 def idle(parties: Any) -> bool:
     """No run is under way, and nothing is being dealt."""
-    roles = [parties.nodes[p]._role for p in (0, 1)]
+    roles = [parties.nodes[p].role.now for p in (0, 1)]
     return not any(r._runs or r.streams or r.pool.groups for r in roles) and not roles[0]._tasks
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from unittest.mock import patch
 
 from libmpc.link.session import Link
-from libmpc.party import keys, node
+from libmpc.party import current_role, keys
 from libmpc.party.evaluator import Evaluator
 from libmpc.party.messages import Kind
 from libmpc.party.queries import Pending
@@ -99,7 +99,7 @@ class Ledger:
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
         """Watch everything that happens within the block."""
-        ledger, make_role = self, node.make_role
+        ledger, make_role = self, current_role.make_role
         post, handle, reply = Evaluator._post, Link._handle, Pending.reply
 
         def watched_post(
@@ -130,7 +130,7 @@ class Ledger:
             stack.enter_context(patch.object(Evaluator, "_post", watched_post))
             stack.enter_context(patch.object(Link, "_handle", watched_handle))
             stack.enter_context(patch.object(Pending, "reply", watched_reply))
-            stack.enter_context(patch.object(node, "make_role", watched_role))
+            stack.enter_context(patch.object(current_role, "make_role", watched_role))
             for logger in loggers:
                 logger.addHandler(errors)
                 stack.callback(logger.removeHandler, errors)

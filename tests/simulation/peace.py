@@ -55,12 +55,12 @@ def nothing_left(world: World) -> None:
     """
     for party in world.parties:
         node = _node(party)
-        role = getattr(node._role, "_role", None)
+        role = getattr(node.role.now, "_role", None)
         left = {
             "queries": [query for query in node.desk._known.values() if query is not None],
             "waits for envelopes": node.desk._awaited,
             "reservations": node.desk._admission._in_flight,
-            "streamed bundles": node.streams,
+            "streamed bundles": node.role.streams,
             "runs": role._runs if isinstance(role, Evaluator) else (),
             "tasks of the epoch": role._tasks if isinstance(role, Evaluator) else (),
         }

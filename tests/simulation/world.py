@@ -14,7 +14,8 @@ from libmpc.client.connection import Connection
 from libmpc.client.retry import RetryPolicy
 from libmpc.errors import ConfigError
 from libmpc.link import ByteStream, Link, LinkError, LinkSettings, RemoteIdentity, connect
-from libmpc.party.node import NodeSettings, PartyNode
+from libmpc.party.node import PartyNode
+from libmpc.party.node_settings import NodeSettings
 from libmpc.party.settings import RoleSettings
 from services.gateway.gateway import Gateway
 from services.gateway.timers import LoopTimers
