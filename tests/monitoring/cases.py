@@ -108,9 +108,7 @@ CASES: dict[str, Case] = {
     "LibmpcRoundsSlow": Case(
         _histogram("libmpc_party_round_seconds", _P, 600, 600, "0.01", "0.5"), 28, 80
     ),
-    "LibmpcReplicaBehind": Case(
-        {f"libmpc_party_behind_seconds{{{_P}}}": "0x10 30+60x20"}, 11, 16
-    ),
+    "LibmpcReplicaBehind": Case({f"libmpc_party_behind_seconds{{{_P}}}": "0x10 30+60x20"}, 11, 16),
     "LibmpcModelDamaged": Case({f"libmpc_party_damaged_models{{{_P}}}": "0x10 1x10"}, 9, 12),
     "LibmpcStorageErrors": Case(
         {f"libmpc_party_storage_errors_total{{{_P}}}": "0x20 1x10"}, 19, 22

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -55,6 +56,7 @@ from libmpc.party.store import Store
 from libmpc.party.vault import Vault
 from libmpc.protocol import share_weights
 from libmpc.ring import pack, unpack
+from libmpc.runtime import warm_up
 from libmpc.sealing.open import open_sealed
 from libmpc.sealing.seal import seal
 from libmpc.shares import split
@@ -188,9 +190,14 @@ class Triple:
         return gateway
 
 
+#: as a party does before anybody can reach it: no query may wait for a compiler
+warm = functools.cache(warm_up)
+
+
 @contextlib.asynccontextmanager
 async def triple(directory: Path, **options: object) -> AsyncIterator[Triple]:
     """Three parties that agree on an epoch."""
+    warm()
     parties = Triple(directory, **options)  # type: ignore[arg-type]
     parties.start()
     await parties.ready()
