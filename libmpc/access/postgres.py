@@ -118,8 +118,12 @@ class PostgresDatabase:
         millis = f"{round(1000 * self._timeout)}"
         # A gateway that is frozen must not keep a row from the others.
         limits = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
-        for limit in limits:
-            made.execute("SELECT set_config(%s, %s, false)", (limit, millis))
+        try:
+            for limit in limits:
+                made.execute("SELECT set_config(%s, %s, false)", (limit, millis))
+        except BaseException:
+            made.close()
+            raise
         return made
 
     @contextlib.contextmanager

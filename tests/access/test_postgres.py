@@ -178,6 +178,8 @@ from libmpc.access.opening import Where
 tokens = Where(Path('.'), SecretStr(sys.argv[1]), timeout=30).open()
 (entry,) = tokens.entries()
 crash_at, spent, spare = int(sys.argv[2]), 0, 0
+print('ready', flush=True)
+sys.stdin.readline()  # all begin together
 while True:
     if not spare:
         part = tokens.counts.set_aside(entry, 'mnist', 1, 1)
@@ -195,17 +197,27 @@ while True:
 def test_processes_spend_one_quota_exactly_though_some_are_killed(
     postgres: Server, shared_where: Where
 ) -> None:
-    limit, crashes = 5000, (0, 300, 0, 700)
+    limit, crashes = 5000, (0, 30, 0, 70)
     with opened(shared_where) as tokens:
         entry = entry_of(tokens, images=limit)
         assert shared_where.database is not None
         url = shared_where.database.get_secret_value()
         children = [
             subprocess.Popen(
-                [sys.executable, "-c", SPEND, url, str(crash)], stdout=subprocess.PIPE, text=True
+                [sys.executable, "-c", SPEND, url, str(crash)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
             )
             for crash in crashes
         ]
+        for child in children:
+            assert child.stdout is not None
+            assert child.stdout.readline() == "ready\n"
+        for child in children:
+            assert child.stdin is not None
+            child.stdin.write("\n")
+            child.stdin.flush()
         outputs = [child.communicate()[0].split() for child in children]
         assert [child.returncode for child in children] == [-9 if crash else 0 for crash in crashes]
         spent = lost = 0

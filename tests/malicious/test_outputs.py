@@ -96,7 +96,8 @@ def test_queries_for_different_outputs_are_mixed_in_one_batch(tmp_path: Path) ->
             return [(kind, close_batch(batch, envelopes[::-1]))]
 
         it.hands.to_party = mix
-        it.gateway.batcher.settings = replace(it.gateway.batcher.settings, delay=0.5)
+        batcher = it.gateway.router.first.batcher
+        batcher.settings = replace(batcher.settings, delay=0.5)
         for answer in await asyncio.gather(ask(it, "label", 1), ask(it, "logits", 1)):
             if isinstance(answer, LibmpcError):
                 refused(answer, 422, 503)

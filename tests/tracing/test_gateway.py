@@ -94,7 +94,7 @@ def test_a_party_of_an_older_minor_version_is_not_told(memory: tuple[Any, Any]) 
     async def work() -> None:
         async with rig() as r:
             r.gateway.tracing = Tracing(memory[0])
-            session = r.gateway.links[1].session
+            session = r.gateway.router.first.links[1].session
             session._link.version = (1, 1)
             assert await ask(r, traceparent=PARENT) == 200
             assert heard(r, 0) != [None]
