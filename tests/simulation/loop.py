@@ -284,8 +284,19 @@ class SimLoop(asyncio.AbstractEventLoop):
         raise Stuck(f"everybody waits for nothing, at {self._now:.3f} s")
 
 
-def bury(processes: list[Process]) -> None:
-    """Close what dead processes have left, so that nothing of it runs when it is collected."""
+def bury(processes: list[Process], loop: SimLoop) -> None:
+    """Close what dead processes have left, so that nothing of it runs when it is collected.
+
+    On their loop, which what ends may still give work to; nobody does it any more.
+    """
+    asyncio.events._set_running_loop(loop)
+    try:
+        _close(processes)
+    finally:
+        asyncio.events._set_running_loop(None)
+
+
+def _close(processes: list[Process]) -> None:
     for process in processes:
         for task in process.tasks:
             if not task.done():

@@ -27,7 +27,7 @@ def _run(seeds: range, workers: int | None = 1) -> tuple[int, int]:
 def test_random_schedules_keep_every_promise(first: int) -> None:
     answers, orders = _run(range(first, first + QUICK))
     # They are of use only if work is done in them.
-    assert answers > 4 * QUICK
+    assert answers > 2 * QUICK
     assert orders > QUICK
 
 

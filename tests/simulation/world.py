@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from tests.simulation.network import CONNECT_SECONDS, Network, Weather
 from tests.simulation.oracle import Oracle, Violation
 
 START = 1_800_000_000.0
+
+_REQUEST = re.compile(r" \(request [0-9a-f]{16}\)")
 
 
 @dataclass(frozen=True)
@@ -200,7 +203,8 @@ class World:
         return random.Random(self.rng.getrandbits(64))
 
     def note(self, text: str) -> None:
-        self.trace.append(f"{self.loop.time():8.3f}  {text}")
+        # The ids of requests are random, and nothing depends on them.
+        self.trace.append(f"{self.loop.time():8.3f}  {_REQUEST.sub('', text)}")
 
     def host(self, name: str) -> Host:
         return next(host for host in self.hosts if host.name == name)
@@ -269,7 +273,7 @@ class World:
         """Let go of everything."""
         for process in self.processes:
             process.kill()
-        bury(self.processes)
+        bury(self.processes, self.loop)
         for party in self.parties:
             party.disk.close()
 
