@@ -288,7 +288,7 @@ MUTANTS = {
         accept_repeated_record, ("another epoch", "logs"), (chaos.tamper,)
     ),
     "obey an old command": Mutant(obey_old_command, ("which", "peace", "limit", "used up"), ()),
-    "forget that a model was deleted": Mutant(revive_deleted, ("which",), ()),
+    "forget that a model was deleted": Mutant(revive_deleted, ("which",), (), seed=118),
     "forget a deadline: a peer that says nothing": Mutant(
         never_call_a_peer_dead, ("not ready", "took"), (chaos.crash,)
     ),
