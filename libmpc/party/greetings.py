@@ -60,6 +60,7 @@ class Greetings:
         self._changed = changed
         self._spawn = spawn
         self._heard: dict[int, sync.CatalogReport] = {}  # each peer's last report
+        self._met: set[int] = set()  # peers whose counts are still to be taken over
         self._told: dict[str, int] = {}  # counts of models with a limit, as the dealer has them
 
     def make(self, link: Link) -> bytes:
@@ -83,24 +84,29 @@ class Greetings:
             WireError: it is no greeting.
         """
         heard = self._heard[peer] = sync.CatalogReport.parse(payload)
-        self._spawn(self._until_absorbed(peer, heard, first))
+        if first:
+            self._met.add(peer)
+        self._spawn(self._until_absorbed(peer, heard))
 
-    async def _until_absorbed(self, peer: int, heard: sync.CatalogReport, first: bool) -> None:
+    async def _until_absorbed(self, peer: int, heard: sync.CatalogReport) -> None:
         while self._heard[peer] is heard:  # else it has told of something newer
             try:
-                await self._absorb(peer, heard, first)
+                await self._absorb(peer, heard)
                 break
             except UnavailableError as error:  # a full disk; nobody would tell us again
                 log.warning("what party %d told of is not taken over yet: %s", peer, error)
                 await self._clock.sleep(ABSORB_AGAIN_SECONDS)
 
-    async def _absorb(self, peer: int, heard: sync.CatalogReport, first: bool) -> None:
+    async def _absorb(self, peer: int, heard: sync.CatalogReport) -> None:
         # While queries run the evaluators are a few apart; the dealer only remembers.
-        counts = first or self._index == 2
+        # SECURITY: once on every link, also where a second greeting overtakes the first: a count
+        # of this party may be an old one, from a backup.
+        counts = peer in self._met or self._index == 2
         async with self._lock:
             before = self._catalog.entries
             if await asyncio.to_thread(sync.absorb, self._catalog, heard, counts):
                 log.info("party %d told of changes; taken over", peer)
                 await self._auditor.absorbed(peer, before)
                 self._primary.changed()
+            self._met.discard(peer)
         self._changed()

@@ -155,6 +155,20 @@ def test_a_restored_evaluator_hears_how_far_the_count_was(tmp_path: Path) -> Non
     asyncio.run(main())
 
 
+def test_a_second_greeting_does_not_hide_how_far_the_count_was(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with triple(tmp_path) as parties:
+            model = await (await parties.gateway()).push(PLAN, WEIGHTS, num_requests=6)
+            report = sync.CatalogReport.parse(sync.report(parties.nodes[0].catalog, 1))
+            (listed,) = report.models
+            told = report.model_copy(update={"models": (listed.model_copy(update={"served": 4}),)})
+            for first in (True, False):  # in one turn of the loop
+                parties.nodes[1]._greetings.hear(0, told.encode(), first)
+            await _counted(parties, 1, model, 4)
+
+    asyncio.run(main())
+
+
 def test_two_restored_evaluators_hear_it_from_the_dealer(tmp_path: Path) -> None:
     async def main() -> None:
         async with triple(tmp_path / "run") as parties:
