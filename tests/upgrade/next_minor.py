@@ -72,6 +72,10 @@ _RECORD = """
 
 class Record(Record):
     color: str | None = None
+
+
+class NewRecord(NewRecord):
+    color: str | None = None
     event: str
 """
 
